@@ -1,0 +1,181 @@
+"""The StyleGAN2 generator: mapping network and skip synthesis network (arXiv 1912.04958)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from stylegan2.layers import EqualLinear, Filter, Form, ModulatedConv2d, StyledConv, ToRGB
+
+Noise = int | torch.Generator | Sequence[Tensor] | None
+
+
+def channel_table(channel_multiplier: int = 2) -> dict[int, int]:
+    """Channels per resolution of the published networks (config-f with multiplier 2)."""
+    wide = {4: 512, 8: 512, 16: 512, 32: 512}
+    return wide | {64 << i: (256 >> i) * channel_multiplier for i in range(5)}
+
+
+class PixelNorm(nn.Module):
+    """Scales each row of (B,D) to unit root mean square."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
+
+
+class NoiseMaps(nn.Module):
+    """The registered noise maps ``noise_0 ... noise_2L``, each (1,1,r,r)."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        for index in range(count):
+            side = 2 ** ((index + 5) // 2)
+            self.register_buffer(f"noise_{index}", torch.randn(1, 1, side, side))
+
+
+class Generator(nn.Module):
+    """StyleGAN2 generator with the keys of rosinality's conversion.
+
+    size: output side in pixels, a power of two from 8 up. style_dim: width of z and w. n_mlp: depth of the mapping.
+    channels: {resolution: channels}; without it the published table times ``channel_multiplier``.
+    Attributes: ``n_latent`` rows of a W+ code, 2 log2(size) - 2; ``num_layers`` noise maps.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        style_dim: int = 512,
+        n_mlp: int = 8,
+        channel_multiplier: int = 2,
+        *,
+        channels: Mapping[int, int] | Mapping[str, int] | None = None,
+    ) -> None:
+        super().__init__()
+        if size < 8 or size & (size - 1):
+            raise ValueError(f"size must be a power of two from 8 up, not {size}")
+        table = {int(k): int(v) for k, v in channels.items()} if channels else channel_table(channel_multiplier)
+        log_size = int(math.log2(size))
+        self.size, self.style_dim = size, style_dim
+        self.n_latent, self.num_layers = 2 * log_size - 2, 2 * log_size - 3
+        self.channels = {2**i: table[2**i] for i in range(2, log_size + 1)}
+        mlp = [EqualLinear(style_dim, style_dim, lr_mul=0.01, activate=True) for _ in range(n_mlp)]
+        self.style = nn.Sequential(PixelNorm(), *mlp)
+        self.input = nn.Module()
+        self.input.register_parameter("input", nn.Parameter(torch.randn(1, self.channels[4], 4, 4)))
+        self.conv1 = StyledConv(self.channels[4], self.channels[4], style_dim)
+        self.to_rgb1 = ToRGB(self.channels[4], style_dim, up=False)
+        self.convs, self.to_rgbs = nn.ModuleList(), nn.ModuleList()
+        for i in range(3, log_size + 1):
+            below, here = self.channels[2 ** (i - 1)], self.channels[2**i]
+            self.convs.append(StyledConv(below, here, style_dim, up=True))
+            self.convs.append(StyledConv(here, here, style_dim))
+            self.to_rgbs.append(ToRGB(here, style_dim))
+        self.noises = NoiseMaps(self.num_layers)
+
+    def set_form(self, form: Form) -> Generator:
+        """Choose the ``fast`` (default) or the ``reference`` form of all operations."""
+        for module in self.modules():
+            if isinstance(module, ModulatedConv2d | Filter):
+                module.form = form
+        return self
+
+    def map(self, z: Tensor) -> Tensor:
+        """Map ``z`` (B,style_dim), standard normal, to w (B,style_dim)."""
+        return self.style(z)
+
+    def mean_latent(self, samples: int, generator: torch.Generator) -> Tensor:
+        """Mean of ``samples`` mapped codes, (style_dim,)."""
+        z = torch.randn(samples, self.style_dim, generator=generator, device=generator.device)
+        return self.map(z.to(self.conv1.conv.weight.device)).mean(0)
+
+    def noise_maps(self, noise: Noise, batch: int) -> list[Tensor]:
+        """The maps (1 or B,1,r,r) for ``noise``: None registered, an int a seed, a torch.Generator a fresh draw per sample, or given maps."""
+        registered = [self.noises.get_buffer(f"noise_{i}") for i in range(self.num_layers)]
+        if noise is None:
+            return registered
+        if isinstance(noise, int):
+            draw = torch.Generator().manual_seed(noise)
+            return [torch.randn(n.shape, generator=draw).to(n) for n in registered]
+        if isinstance(noise, torch.Generator):
+            return [torch.randn(batch, *n.shape[1:], generator=noise, device=noise.device).to(n) for n in registered]
+        if len(noise) != self.num_layers:
+            raise ValueError(f"{len(noise)} noise maps given, {self.num_layers} needed")
+        return [n.to(registered[0]) for n in noise]
+
+    def synthesis(self, codes: Tensor, noise: Noise = None, *, features: Sequence[int] = ()) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
+        """Render W+ ``codes`` (B,n_latent,style_dim) to images (B,3,size,size), nominally in [-1, 1].
+
+        With ``features``, also returns {resolution: (B,C,r,r)} after the last convolution at each listed resolution.
+        """
+        if codes.ndim != 3 or codes.shape[1] < self.n_latent or codes.shape[2] != self.style_dim:
+            raise ValueError(f"codes must be (B,{self.n_latent},{self.style_dim}), got {tuple(codes.shape)}")
+        maps = self.noise_maps(noise, codes.shape[0])
+        kept: dict[int, Tensor] = {}
+        start = self.input.get_parameter("input")
+        x = start.expand(codes.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        x = self.conv1(x, codes[:, 0], maps[0])
+        image = self.to_rgb1(x, codes[:, 1])
+        if 4 in features:
+            kept[4] = x
+        for j, to_rgb in enumerate(self.to_rgbs):
+            x = self.convs[2 * j](x, codes[:, 2 * j + 1], maps[2 * j + 1])
+            x = self.convs[2 * j + 1](x, codes[:, 2 * j + 2], maps[2 * j + 2])
+            image = to_rgb(x, codes[:, 2 * j + 3], image)
+            if x.shape[2] in features:
+                kept[x.shape[2]] = x
+        return (image, kept) if features else image
+
+    def codes(
+        self,
+        styles: Tensor | Sequence[Tensor],
+        *,
+        latent: bool = False,
+        truncation: float = 1.0,
+        center: Tensor | None = None,
+        truncate_rows: range | None = None,
+        mix_at: int | None = None,
+    ) -> Tensor:
+        """Turn z, w or W+ into W+ codes (B,n_latent,style_dim).
+
+        styles: one tensor (B,D) or (B,L,D), or two for style mixing, the second from row ``mix_at`` on.
+        latent: they are w already. truncation: pull rows in ``truncate_rows`` (default all) towards ``center`` (D,), (1,D) or (L,D).
+        """
+        tensors = [styles] if isinstance(styles, Tensor) else list(styles)
+        if not latent:
+            tensors = [self.map(z) for z in tensors]
+        rows = [t[:, None].expand(-1, self.n_latent, -1) if t.ndim == 2 else t for t in tensors]
+        if truncation != 1.0:
+            if center is None:
+                raise ValueError("truncation needs the center of W (latent_avg)")
+            middle = center.reshape(-1, self.style_dim)[None]
+            pulled = [middle + truncation * (r - middle) for r in rows]
+            if truncate_rows is not None:
+                chosen = torch.zeros(self.n_latent, 1, dtype=torch.bool, device=rows[0].device)
+                chosen[list(truncate_rows)] = True
+                pulled = [torch.where(chosen, p, r) for p, r in zip(pulled, rows, strict=True)]
+            rows = pulled
+        if len(rows) == 1:
+            return rows[0]
+        at = self.n_latent // 2 if mix_at is None else mix_at
+        return torch.cat([rows[0][:, :at], rows[1][:, at:]], 1)
+
+    def forward(
+        self,
+        styles: Tensor | Sequence[Tensor],
+        *,
+        latent: bool = False,
+        truncation: float = 1.0,
+        center: Tensor | None = None,
+        truncate_rows: range | None = None,
+        mix_at: int | None = None,
+        noise: Noise = None,
+    ) -> Tensor:
+        """Images (B,3,size,size) from z, w or W+; the arguments are those of ``codes`` and ``synthesis``."""
+        codes = self.codes(
+            styles, latent=latent, truncation=truncation, center=center, truncate_rows=truncate_rows, mix_at=mix_at
+        )
+        image = self.synthesis(codes, noise)
+        return image[0] if isinstance(image, tuple) else image
