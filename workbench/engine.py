@@ -13,20 +13,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from workbench import networks, project, registry
+from workbench import project as projection
+from workbench import readout as reading
+from workbench import registry
 from workbench.align import StarterBackend, already_aligned, crop, ffhq_quad, find_faces, paste_back
 from workbench.cache import LRU
 from workbench.devices import choose, lock
 from workbench.editor import Cancel, Editor, EditorSpec, EditRequest, EditResult, Progress, never, quiet
-from workbench.errors import BadRequest, WrongSpace
-from workbench.face import AlignedFace, CropTransform, Detection, Face, Latent, Photo, Readout, content_hash, to_tensor
-from workbench.face import to_uint8 as to_uint8
-from workbench.readout import Comparison, compare, cosine, read
-from workbench.weights import Store, open_family
+from workbench.errors import BadRequest, Cancelled, MissingWeights, WrongSpace
+from workbench.face import (
+    AlignedFace,
+    CropTransform,
+    Detection,
+    Face,
+    Latent,
+    Photo,
+    Readout,
+    content_hash,
+    to_tensor,
+    to_uint8,
+)
+from workbench.manifest import open_family
+from workbench.readout import Comparison
+from workbench.weights import Store
 
 Mode = Literal["encoder", "refined"]
 
@@ -46,12 +58,12 @@ class Engine:
         self._aligned: LRU[AlignedFace] = LRU(32)
         self._faces: LRU[Face] = LRU(32)
         self._edits: LRU[EditResult] = LRU(64)
-        self._comparisons: LRU[Comparison] = LRU(128)
         self._reads: LRU[Readout] = LRU(128)
+        self._embeddings: LRU[Tensor] = LRU(128)
         self._sheets: LRU[Tensor] = LRU(8)
+        self._composed: LRU[Photo] = LRU(4)
         self._editors: LRU[Editor] = LRU(8)
-
-    # -- what this engine is ------------------------------------------------------------------------------------------
+        self._backends: LRU[StarterBackend] = LRU(1)
 
     @property
     def family(self) -> str:
@@ -78,16 +90,37 @@ class Engine:
         """Id of the generator; every code made here carries it."""
         return self._store.generator_id
 
-    # -- photo to face ------------------------------------------------------------------------------------------------
+    @property
+    def store(self) -> Store:
+        """The networks, for measurements and trainings; an editing page needs none of them."""
+        return self._store
+
+    # photo to face
 
     def detect(self, photo: Photo) -> tuple[Detection, ...]:
         """All faces of ``photo``, the largest first. Raises NoFace."""
+        backend = self._backends.get("starter", self._backend)
+
+        def find() -> tuple[Detection, ...]:
+            with lock(self._device):
+                return find_faces(photo, backend)
+
+        return self._detections.get(photo.hash, find)
+
+    def _backend(self) -> StarterBackend:
+        return StarterBackend(self._store.module("detector"), self._store.module("landmarks"), self._device)
 
     def align(self, photo: Photo, detection: Detection) -> AlignedFace:
         """Cut ``detection`` out of ``photo`` as FFHQ does, at the generator's size."""
+        points = detection.points5 if detection.points68 is None else detection.points68
+        key = content_hash(photo.hash, points, self.size)
+        return self._aligned.get(
+            key, lambda: replace(crop(photo, ffhq_quad(points), self.size), detection=detection)
+        )
 
     def use_aligned(self, photo: Photo) -> AlignedFace:
         """Take ``photo`` as a face that is aligned already. Raises BadImage when it cannot be one."""
+        return self._aligned.get(content_hash(photo.hash, "aligned", self.size), lambda: already_aligned(photo, self.size))
 
     def project(
         self,
@@ -98,48 +131,222 @@ class Engine:
         progress: Progress = quiet,
         cancel: Cancel = never,
     ) -> Face:
-        """Find the W+ code of ``aligned``: *encoder* in one pass, *refined* with ``steps`` of optimisation. Raises Cancelled."""
+        """Find the W+ code of ``aligned``: *encoder* in one pass, *refined* with ``steps`` of optimisation.
 
-    def face_from_code(self, latent: Latent) -> Face:
-        """Render a saved code as a face of its own. Raises WrongSpace when another generator made it."""
+        Raises BadRequest (unknown mode, no steps), MissingWeights, and Cancelled within one step.
+        """
+        if mode not in ("encoder", "refined"):
+            raise BadRequest(f"There is no projection mode '{mode}'; there are: encoder, refined.")
+        steps = projection.Settings().steps if steps is None else steps
+        if steps < 1:
+            raise BadRequest(f"A refinement needs at least one step; {steps} was asked for.")
+        key = content_hash(aligned.image, aligned.photo.hash, aligned.transform.quad, mode, steps if mode == "refined" else 0)
+        face = self._faces.get(key, lambda: self._project(aligned, mode, steps, progress, cancel))
+        progress(1.0, "projected")
+        return face
+
+    def _project(self, aligned: AlignedFace, mode: Mode, steps: int, progress: Progress, cancel: Cancel) -> Face:
+        if cancel():
+            raise Cancelled("The projection was cancelled; nothing has changed.")
+        generator, projector = self._store.generator(), self._store.network("projector")
+        target = to_tensor(aligned.image)
+        started = time.perf_counter()
+        if mode == "encoder":
+            with lock(self._device):
+                code = projection.encode(generator, projector.module, target.to(self._device))
+        else:
+            first = self.project(aligned, "encoder", cancel=cancel)
+            with lock(self._device):
+                refiner = projection.Refiner(
+                    generator,
+                    self._store.module("identity"),
+                    self._store.module("attributes"),
+                    first.latent.code.to(self._device),
+                    self._store.latent_avg(),
+                    target.to(self._device),
+                    projection.Settings(steps=steps),
+                )
+            code = projection.refine(refiner, steps, self._device, progress, cancel)
+        latent = Latent(code.float().cpu().clone(), self.generator_id, projector.id)
+        return self._face(aligned, latent, target, mode, started)
+
+    def _face(self, aligned: AlignedFace, latent: Latent, target: Tensor, mode: str, started: float) -> Face:
+        image = self._render(latent.code)
+        identity, l2 = self.identity(image, target), float((image.clamp(-1, 1) - target).square().mean())
+        seconds = time.perf_counter() - started
+        warned = projection.warnings(identity, l2, self._family.low_identity, self._family.high_l2)
+        return Face(aligned, latent, image, target, identity, l2, mode, seconds, warned)
+
+    @torch.no_grad()
+    def _render(self, code: Tensor) -> Tensor:
+        generator = self._store.generator()
+        with lock(self._device):
+            return projection.render(generator, code[None].to(self._device))[0].float().cpu()
+
+    def face_from_code(self, latent: Latent, name: str = "code") -> Face:
+        """Render a saved code as a face of its own, its picture as the photo. Raises WrongSpace for another generator's."""
+        self._check_space(latent)
+        key = content_hash(latent.code, latent.generator, name)
+        return self._faces.get(key, lambda: self._generated(latent, name))
+
+    def _generated(self, latent: Latent, name: str) -> Face:
+        started = time.perf_counter()
+        image = self._render(latent.code)
+        pixels = to_uint8(image)
+        photo = Photo(pixels, name, ("generated",))
+        side = float(self.size)
+        quad = torch.tensor([[0, 0], [0, side], [side, side], [side, 0]], dtype=torch.float64).numpy()
+        aligned = AlignedFace(photo, pixels, CropTransform(quad, self.size))
+        seconds = time.perf_counter() - started
+        return Face(aligned, latent, image, image, 1.0, 0.0, "code", seconds)
 
     def random_face(self, seed: int, truncation: float = 0.7) -> Face:
         """A generated face; the same ``seed`` gives the same face. ``truncation`` 0 is the mean face, 1 the full range."""
+        generator = self._store.generator()
+        z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed))
+        with lock(self._device), torch.no_grad():
+            mean = self._store.latent_avg()
+            w = generator.map(z.to(self._device))
+            code = (mean + truncation * (w - mean)).float().cpu().clone()
+        return self.face_from_code(Latent(code, self.generator_id, "mapping"), f"random face {seed}")
 
     def sample_faces(self) -> tuple[Face, ...]:
-        """The generated faces that come with the family."""
+        """The generated faces that come with the family. Raises MissingWeights when it has none."""
+        codes = self._store.samples()
+        made = [Latent(code.clone(), self.generator_id, "sample") for code in codes]
+        return tuple(self.face_from_code(latent, f"sample {i + 1}") for i, latent in enumerate(made))
 
     def keep(self, face: Face, result: EditResult, *, keep_detail: bool = True) -> Face:
-        """The edited face as a new start: its photo is the composed one, its code the edited one."""
+        """The edited face as a new start: its photo is the composed one, its code the edited one. Raises BadRequest."""
+        if result.code is None:
+            raise BadRequest(f"The editor '{result.request.editor}' gives no code, so its result cannot be a new start.")
+        started = time.perf_counter()
+        photo = self.compose(face, result, keep_detail=keep_detail)
+        face_only = self.compose(face, result, crop=True, keep_detail=keep_detail)
+        aligned = replace(face.aligned, photo=photo, image=face_only.pixels)
+        latent = replace(face.latent, code=result.code.detach().float().cpu().clone())
+        return self._face(aligned, latent, to_tensor(face_only.pixels), face.mode, started)
 
-    # -- editing ------------------------------------------------------------------------------------------------------
+    # editing
 
     def editors(self) -> tuple[EditorSpec, ...]:
         """Specs of the editors whose weights this family has."""
+        found = []
+        for name in registry.names():
+            try:
+                found.append(self._editor(name).spec)
+            except MissingWeights:
+                continue
+        return tuple(found)
 
     def spec(self, name: str) -> EditorSpec:
-        """Spec of the editor ``name``. Raises BadRequest with the names that exist."""
+        """Spec of the editor ``name``. Raises BadRequest with the names that exist, MissingWeights without its weights."""
+        return self._editor(name).spec
+
+    def _editor(self, name: str) -> Editor:
+        return self._editors.get(name, lambda: registry.create(name, self._store))
 
     def edit(self, face: Face, request: EditRequest, progress: Progress = quiet, cancel: Cancel = never) -> EditResult:
-        """Carry out ``request`` on ``face``; kept, so asking again is free. ``stats["seconds"]`` is what it cost."""
+        """Carry out ``request`` on ``face``; kept, so asking again is free. ``stats["seconds"]`` is what it cost.
+
+        Raises BadRequest (unknown editor, control or value), WrongSpace (the face of another generator), Cancelled.
+        """
+        editor = self._editor(request.editor)
+        editor.spec.validate(request)
+        self._check_space(face.latent)
+
+        def run() -> EditResult:
+            started = time.perf_counter()
+            with lock(self._device) as held:
+                result = editor.edit(face, request, progress=held.outside(progress), cancel=held.outside(cancel))
+            seconds = time.perf_counter() - started
+            code = None if result.code is None else _plain(result.code)
+            return replace(result, image=_plain(result.image), code=code, stats={**result.stats, "seconds": seconds})
+
+        result = self._edits.get((face.hash, request.to_json()), run)
+        progress(1.0, "edited")
+        return result
 
     def strip(self, face: Face, attribute: str, strengths: Sequence[float], editor: str = "sdflow") -> Tensor:
         """Pictures (N,3,H,W) of ``attribute`` at each of ``strengths`` in one batched solve."""
+        maker = self._sheet_maker(face, editor, "strip")
+        return self._sheets.get(
+            (face.hash, editor, attribute, tuple(strengths)), lambda: self._locked(lambda: maker.strip(face, attribute, strengths))
+        )
 
     def grid(
         self, face: Face, attribute_a: str, attribute_b: str, strengths: Sequence[float], editor: str = "sdflow"
     ) -> Tensor:
         """Pictures (N*N,3,H,W), rows by ``attribute_a`` and columns by ``attribute_b``, in one batched solve."""
+        maker = self._sheet_maker(face, editor, "grid")
+        return self._sheets.get(
+            (face.hash, editor, attribute_a, attribute_b, tuple(strengths)),
+            lambda: self._locked(lambda: maker.grid(face, attribute_a, attribute_b, strengths)),
+        )
 
-    # -- what changed -------------------------------------------------------------------------------------------------
+    def _sheet_maker(self, face: Face, name: str, what: str) -> registry.SheetEditor:
+        self._check_space(face.latent)
+        editor = self._editor(name)
+        if not isinstance(editor, registry.SheetEditor):
+            raise BadRequest(f"The editor '{name}' makes no {what}; choose one that does.")
+        return editor
+
+    # what changed
 
     def readout(self, image: Tensor) -> Readout:
         """The 40 attribute probabilities of ``image`` (3,H,W) in [-1, 1]."""
+        return self._readout(image, content_hash(image))
+
+    def _readout(self, image: Tensor, key: str) -> Readout:
+        network = self._store.network("attributes")
+
+        def run() -> Readout:
+            with lock(self._device):
+                return reading.read(network.module, image.clamp(-1, 1).to(self._device), network.id)
+
+        return self._reads.get(key, run)
+
+    def _embedding(self, image: Tensor, key: str) -> Tensor:
+        network = self._store.module("identity")
+
+        def run() -> Tensor:
+            with lock(self._device):
+                return reading.embed(network, image.clamp(-1, 1).to(self._device))
+
+        return self._embeddings.get(key, run)
+
+    def identity(self, a: Tensor, b: Tensor) -> float:
+        """Cosine of the identities of two FFHQ crops (3,H,W) in [-1, 1]: 1 is the same picture, about 0 strangers."""
+        return float(self._embedding(a, content_hash(a)) @ self._embedding(b, content_hash(b)))
 
     def compare(self, face: Face, image: Tensor, request: EditRequest | None = None) -> Comparison:
-        """What changed from ``face.image`` to ``image`` (3,H,W): readouts, deltas, identity, unintended changes."""
+        """What changed from ``face.image`` to ``image`` (3,H,W): readouts, deltas, identity, unintended changes.
 
-    # -- face to photo ------------------------------------------------------------------------------------------------
+        Changes of attributes that ``request`` asks for are intended; without a request every change is unintended.
+        """
+        started = time.perf_counter()
+        key, key_face, key_target = content_hash(image), content_hash(face.image), content_hash(face.target)
+        before, after = self._readout(face.image, key_face), self._readout(image, key)
+        vector = self._embedding(image, key)
+        deltas = reading.differences(before, after)
+        return Comparison(
+            before,
+            after,
+            deltas,
+            identity=float(vector @ self._embedding(face.target, key_target)),
+            identity_kept=float(vector @ self._embedding(face.image, key_face)),
+            unintended=reading.unintended(deltas, self._asked(request)),
+            seconds=time.perf_counter() - started,
+        )
+
+    def _asked(self, request: EditRequest | None) -> frozenset[str]:
+        if request is None:
+            return frozenset()
+        spec = self.spec(request.editor)
+        values = spec.validate(request)
+        return frozenset(c.attribute for c in spec.controls if c.attribute and values[c.name] != c.neutral)
+
+    # face to photo
 
     def compose(
         self,
@@ -155,3 +362,33 @@ class Engine:
         ``keep_detail`` adds what the edit changed to the photo's own pixels (a neutral edit gives the photo back bit
         for bit); without it the generator's pixels take the face's place.
         """
+        key = content_hash(
+            face.hash, face.aligned.photo.hash, result.image, result.mask, crop, keep_detail, colour_match
+        )
+
+        def make() -> Photo:
+            base = face.image if keep_detail else None
+            if crop:
+                added = face.target + result.image - face.image if keep_detail else result.image
+                return Photo(to_uint8(added), face.aligned.photo.name, hash=key)
+            pasted = paste_back(face.aligned, result.image, base=base, colour_match=colour_match, mask=result.mask)
+            return replace(pasted, hash=key)
+
+        return self._composed.get(key, make)
+
+    def _check_space(self, latent: Latent) -> None:
+        if latent.generator != self.generator_id:
+            raise WrongSpace(
+                f"This face was made with the generator {latent.generator} and the {self.family} family's is "
+                f"{self.generator_id}; switch back to its family, or project the photo again."
+            )
+
+    def _locked(self, make: Callable[[], Tensor]) -> Tensor:
+        with lock(self._device):
+            return _plain(make())
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """On the CPU, and usable where gradients are taken: tensors made in inference mode are not."""
+    tensor = tensor.detach().float().cpu()
+    return tensor.clone() if tensor.is_inference() else tensor

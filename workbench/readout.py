@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor, nn
+
+from encoders.attributes import CELEBA_ATTRIBUTES
 from workbench.face import Readout
 
 UNINTENDED = 0.15
@@ -28,3 +32,34 @@ class Comparison:
     identity_kept: float
     unintended: tuple[str, ...]
     seconds: float
+
+
+@torch.no_grad()
+def read(network: nn.Module, image: Tensor, judge: str) -> Readout:
+    """Probabilities by ``network`` (whose id is ``judge``) of ``image`` (3,H,W) in [-1, 1], on the network's device."""
+    logits = attribute_logits(network, image[None])[0]
+    values = torch.sigmoid(logits.float()).cpu().tolist()
+    return Readout(dict(zip(CELEBA_ATTRIBUTES, values, strict=True)), judge)
+
+
+def attribute_logits(network: nn.Module, images: Tensor) -> Tensor:
+    """Logits (B,40) of ``images`` (B,3,H,W); the published classifier's age half is left out."""
+    attributes = getattr(network, "attributes", None)
+    return attributes(images) if callable(attributes) else network(images)[:, : len(CELEBA_ATTRIBUTES)]
+
+
+@torch.no_grad()
+def embed(network: nn.Module, image: Tensor) -> Tensor:
+    """Unit identity vector (D,) on the CPU of ``image`` (3,H,W) in [-1, 1], an FFHQ crop."""
+    return torch.nn.functional.normalize(network(image[None]).float(), dim=1)[0].cpu()
+
+
+def differences(before: Readout, after: Readout) -> dict[str, float]:
+    """After minus before for each attribute."""
+    return {name: after.values[name] - value for name, value in before.values.items()}
+
+
+def unintended(deltas: Mapping[str, float], asked: frozenset[str], limit: float = UNINTENDED) -> tuple[str, ...]:
+    """Names outside ``asked`` whose change is larger than ``limit``, the largest first."""
+    moved = [name for name, delta in deltas.items() if abs(delta) > limit and name not in asked]
+    return tuple(sorted(moved, key=lambda name: -abs(deltas[name])))
