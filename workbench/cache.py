@@ -30,7 +30,7 @@ class LRU(Generic[Value]):
         return None
 
     def get(self, key: object, make: Callable[[], Value]) -> Value:
-        """The value of ``key``, made by ``make`` when it is not there. Two threads may both make it; one value stays."""
+        """The value of ``key``, made by ``make`` when it is not there. Two threads may both make it; one stays."""
         found = self.peek(key)
         if found is not None:
             return found

@@ -120,7 +120,8 @@ class Engine:
 
     def use_aligned(self, photo: Photo) -> AlignedFace:
         """Take ``photo`` as a face that is aligned already. Raises BadImage when it cannot be one."""
-        return self._aligned.get(content_hash(photo.hash, "aligned", self.size), lambda: already_aligned(photo, self.size))
+        key = content_hash(photo.hash, "aligned", self.size)
+        return self._aligned.get(key, lambda: already_aligned(photo, self.size))
 
     def project(
         self,
@@ -140,7 +141,8 @@ class Engine:
         steps = projection.Settings().steps if steps is None else steps
         if steps < 1:
             raise BadRequest(f"A refinement needs at least one step; {steps} was asked for.")
-        key = content_hash(aligned.image, aligned.photo.hash, aligned.transform.quad, mode, steps if mode == "refined" else 0)
+        effort = steps if mode == "refined" else 0
+        key = content_hash(aligned.image, aligned.photo.hash, aligned.transform.quad, mode, effort)
         face = self._faces.get(key, lambda: self._project(aligned, mode, steps, progress, cancel))
         progress(1.0, "projected")
         return face
@@ -172,7 +174,7 @@ class Engine:
 
     def _face(self, aligned: AlignedFace, latent: Latent, target: Tensor, mode: str, started: float) -> Face:
         image = self._render(latent.code)
-        identity, l2 = self.identity(image, target), float((image.clamp(-1, 1) - target).square().mean())
+        identity, l2 = self.identity(image, target), float((image - target).square().mean())
         seconds = time.perf_counter() - started
         warned = projection.warnings(identity, l2, self._family.low_identity, self._family.high_l2)
         return Face(aligned, latent, image, target, identity, l2, mode, seconds, warned)
@@ -181,10 +183,10 @@ class Engine:
     def _render(self, code: Tensor) -> Tensor:
         generator = self._store.generator()
         with lock(self._device):
-            return projection.render(generator, code[None].to(self._device))[0].float().cpu()
+            return projection.render(generator, code[None].to(self._device))[0].float().clamp(-1, 1).cpu()
 
     def face_from_code(self, latent: Latent, name: str = "code") -> Face:
-        """Render a saved code as a face of its own, its picture as the photo. Raises WrongSpace for another generator's."""
+        """Render a saved code as a face of its own, its picture being the photo. Raises WrongSpace."""
         self._check_space(latent)
         key = content_hash(latent.code, latent.generator, name)
         return self._faces.get(key, lambda: self._generated(latent, name))
@@ -201,7 +203,7 @@ class Engine:
         return Face(aligned, latent, image, image, 1.0, 0.0, "code", seconds)
 
     def random_face(self, seed: int, truncation: float = 0.7) -> Face:
-        """A generated face; the same ``seed`` gives the same face. ``truncation`` 0 is the mean face, 1 the full range."""
+        """A generated face, the same for the same ``seed``. ``truncation`` 0 is the mean face, 1 the full range."""
         generator = self._store.generator()
         z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed))
         with lock(self._device), torch.no_grad():
@@ -219,7 +221,7 @@ class Engine:
     def keep(self, face: Face, result: EditResult, *, keep_detail: bool = True) -> Face:
         """The edited face as a new start: its photo is the composed one, its code the edited one. Raises BadRequest."""
         if result.code is None:
-            raise BadRequest(f"The editor '{result.request.editor}' gives no code, so its result cannot be a new start.")
+            raise BadRequest(f"The editor '{result.request.editor}' gives no code, so its result is no new start.")
         started = time.perf_counter()
         photo = self.compose(face, result, keep_detail=keep_detail)
         face_only = self.compose(face, result, crop=True, keep_detail=keep_detail)
@@ -240,7 +242,7 @@ class Engine:
         return tuple(found)
 
     def spec(self, name: str) -> EditorSpec:
-        """Spec of the editor ``name``. Raises BadRequest with the names that exist, MissingWeights without its weights."""
+        """Spec of the editor ``name``. Raises BadRequest (unknown editor) and MissingWeights."""
         return self._editor(name).spec
 
     def _editor(self, name: str) -> Editor:
@@ -267,22 +269,45 @@ class Engine:
         progress(1.0, "edited")
         return result
 
-    def strip(self, face: Face, attribute: str, strengths: Sequence[float], editor: str = "sdflow") -> Tensor:
-        """Pictures (N,3,H,W) of ``attribute`` at each of ``strengths`` in one batched solve."""
+    def strip(
+        self,
+        face: Face,
+        attribute: str,
+        strengths: Sequence[float],
+        editor: str = "sdflow",
+        *,
+        base: EditRequest | None = None,
+    ) -> Tensor:
+        """Pictures (N,3,H,W) of ``attribute`` at each of ``strengths``, on top of ``base``, in one batched solve."""
         maker = self._sheet_maker(face, editor, "strip")
+        key = (face.hash, editor, attribute, tuple(strengths), base and base.to_json())
         return self._sheets.get(
-            (face.hash, editor, attribute, tuple(strengths)), lambda: self._locked(lambda: maker.strip(face, attribute, strengths))
+            key, lambda: self._locked(lambda: maker.strip(face, attribute, strengths, base=base).images)
         )
 
     def grid(
-        self, face: Face, attribute_a: str, attribute_b: str, strengths: Sequence[float], editor: str = "sdflow"
+        self,
+        face: Face,
+        attribute_a: str,
+        attribute_b: str,
+        strengths: Sequence[float],
+        editor: str = "sdflow",
+        *,
+        strengths_b: Sequence[float] | None = None,
+        base: EditRequest | None = None,
     ) -> Tensor:
-        """Pictures (N*N,3,H,W), rows by ``attribute_a`` and columns by ``attribute_b``, in one batched solve."""
+        """Pictures (N*M,3,H,W), rows by ``attribute_a`` and columns by ``attribute_b``, in one batched solve.
+
+        The columns take ``strengths_b``, by default the same as the rows.
+        """
         maker = self._sheet_maker(face, editor, "grid")
-        return self._sheets.get(
-            (face.hash, editor, attribute_a, attribute_b, tuple(strengths)),
-            lambda: self._locked(lambda: maker.grid(face, attribute_a, attribute_b, strengths)),
-        )
+        columns = strengths if strengths_b is None else strengths_b
+        key = (face.hash, editor, attribute_a, attribute_b, tuple(strengths), tuple(columns), base and base.to_json())
+
+        def run() -> Tensor:
+            return maker.grid(face, attribute_a, attribute_b, strengths, columns, base=base).images
+
+        return self._sheets.get(key, lambda: self._locked(run))
 
     def _sheet_maker(self, face: Face, name: str, what: str) -> registry.SheetEditor:
         self._check_space(face.latent)

@@ -149,7 +149,7 @@ def write(path: Path | str, data: bytes) -> None:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
         reason = error.strerror or error
-        raise CannotWrite(f"'{path}' could not be written ({reason}); free some space or choose another place.") from error
+        raise CannotWrite(f"'{path}' could not be written ({reason}); free space or choose another place.") from error
 
 
 def save_image(path: Path | str, pixels: np.ndarray, provenance: Provenance) -> None:

@@ -29,7 +29,8 @@ def load(kind: str, path: Path, record: Record, latent_avg: Tensor | None) -> Lo
         module.load_state_dict(state, strict=True)
     except (KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:
         reason = " ".join(str(error).split())[:300]
-        raise BadCheckpoint(f"'{path}' is not the published '{record.file}' ({type(error).__name__}: {reason}).") from error
+        sentence = f"'{path}' is not the published '{record.file}' ({type(error).__name__}: {reason})."
+        raise BadCheckpoint(sentence) from error
     header = {"kind": kind, "id": state_id(state), "arch": dict(record.arch), "attributes": list(record.attributes)}
     return module, header, extra
 

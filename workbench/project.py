@@ -93,7 +93,7 @@ class Refiner:
             code = self.code()
             loss = self.loss(code)
             (self.offset.grad,) = torch.autograd.grad(loss, [self.offset])
-        value = float(loss)
+        value = float(loss.detach())
         if value < self.best_loss:
             self.best, self.best_loss = code.detach()[0].clone(), value
         self.optimiser.step()
@@ -105,8 +105,8 @@ class Refiner:
         image = render(self.generator, code)
         total = s.pixel * F.mse_loss(image, self.target) + s.pyramid * pyramid_l1(image, self.target)
         total = total + s.identity * (1 - F.cosine_similarity(self.identity(image), self.wanted_identity).mean())
-        pairs = zip(self._features(image), self.wanted_features, strict=True)
-        total = total + s.features * sum((feature_distance(a, b) for a, b in pairs), torch.zeros((), device=image.device))
+        for got, wanted in zip(self._features(image), self.wanted_features, strict=True):
+            total = total + s.features * feature_distance(got, wanted)
         moved = self.offset - self.offset.mean(1, keepdim=True)
         return total + s.prior * self.offset.square().mean() + s.spread * moved.square().mean()
 
@@ -159,8 +159,8 @@ def warnings(identity: float, l2: float, low_identity: float, high_l2: float) ->
     found = []
     if identity < low_identity:
         found.append(
-            f"The projection does not look like this person (identity {identity:.2f}, usually above {low_identity:.2f}): "
-            "glasses, profiles, children and covered faces are hard; try 'refined' or another photo."
+            f"The projection does not look like this person (identity {identity:.2f}, usually above {low_identity:.2f}):"
+            " glasses, profiles, children and covered faces are hard; try 'refined' or another photo."
         )
     if l2 > high_l2:
         found.append(

@@ -19,7 +19,7 @@ UNINTENDED = 0.15
 class Comparison:
     """Before against after.
 
-    ``before``/``after``: readouts of the projection and of the edited picture. ``deltas``: after minus before, 40 names.
+    ``before``/``after``: readouts of projection and edited picture. ``deltas``: after minus before, 40 names.
     ``identity``: cosine of the edited picture with the photo's crop; ``identity_kept``: with the projection, so 1 means
     that the edit itself cost nothing. ``unintended``: names that moved by more than UNINTENDED without being asked
     for, the largest change first. ``seconds``: what the reading cost.

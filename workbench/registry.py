@@ -1,4 +1,4 @@
-"""Which editors there are, and how each is put together from a family's networks. Methods are imported when asked for."""
+"""Which editors there are, and how each is made from a family's networks. Methods are imported when asked for."""
 
 from __future__ import annotations
 
@@ -7,30 +7,63 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
-from workbench.editor import Editor
-from workbench.errors import BadRequest
+from workbench.editor import Editor, EditRequest
+from workbench.errors import BadCheckpoint, BadRequest
 from workbench.face import Face
 from workbench.weights import Store
 
 
-@runtime_checkable
-class SheetEditor(Protocol):
-    """An editor that renders many strengths in one batched solve."""
+class Sheet(Protocol):
+    """Many pictures at once."""
 
-    def strip(self, face: Face, attribute: str, strengths: Sequence[float]) -> Tensor:
-        """Pictures (N,3,H,W) of one attribute at each strength."""
+    @property
+    def images(self) -> Tensor:
+        """(N,3,H,W) in [-1, 1]."""
         ...
 
-    def grid(self, face: Face, attribute_a: str, attribute_b: str, strengths: Sequence[float]) -> Tensor:
-        """Pictures (N*N,3,H,W) of two attributes, rows by the first."""
+
+@runtime_checkable
+class SheetEditor(Protocol):
+    """An editor that renders many strengths in one batched solve, on top of the request ``base``."""
+
+    def strip(self, face: Face, control: str, strengths: Sequence[float], *, base: EditRequest | None = None) -> Sheet:
+        """One attribute at each strength."""
+        ...
+
+    def grid(
+        self,
+        face: Face,
+        a: str,
+        b: str,
+        strengths_a: Sequence[float],
+        strengths_b: Sequence[float],
+        *,
+        base: EditRequest | None = None,
+    ) -> Sheet:
+        """Two attributes against each other, row by row of the first."""
         ...
 
 
 def _sdflow(store: Store) -> Editor:
     from sdflow.editor import SDFlowEditor
+    from sdflow.estimator import SemanticEstimator
+    from sdflow.model import ConditionalFlow
 
     flow, estimator = store.network("sdflow_flow"), store.network("sdflow_estimator")
-    return SDFlowEditor(store.generator(), flow.module, estimator.module)
+    if not isinstance(flow.module, ConditionalFlow) or not isinstance(estimator.module, SemanticEstimator):
+        raise BadCheckpoint(f"The SDFlow files of the {store.family.name} family hold other networks; copy them again.")
+    attributes = flow.header.get("attributes")
+    if not attributes or attributes != estimator.header.get("attributes"):
+        raise BadCheckpoint(
+            f"The SDFlow flow of the {store.family.name} family edits {attributes} and its estimator reads "
+            f"{estimator.header.get('attributes')}; use files that were trained together."
+        )
+    weights = (store.generator_id, flow.id, estimator.id)
+    generator = store.generator()
+    try:
+        return SDFlowEditor(generator, estimator.module, flow.module, tuple(attributes), weights, store.device)
+    except ValueError as error:
+        raise BadCheckpoint(f"The {store.family.name} family's SDFlow files do not fit together: {error}.") from error
 
 
 EDITORS: Mapping[str, Callable[[Store], Editor]] = {"sdflow": _sdflow}

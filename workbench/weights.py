@@ -111,7 +111,7 @@ def load_file(kind: str, path: Path) -> tuple[nn.Module, Mapping[str, Any], Mapp
     """Network, header and extra tensors of a file of ours that must hold ``kind``. Raises BadCheckpoint."""
     state, header = container.load(path)
     if header.get("kind") != kind:
-        raise BadCheckpoint(f"'{path}' holds '{header.get('kind')}' where '{kind}' is needed; copy the right file there.")
+        raise BadCheckpoint(f"'{path}' holds '{header.get('kind')}' where '{kind}' is needed; replace it.")
     if not isinstance(header.get("arch"), dict) or "id" not in header:
         raise BadCheckpoint(f"'{path}' does not say its architecture or id; train or copy it again.")
     module = build(kind, header["arch"])

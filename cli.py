@@ -1,0 +1,87 @@
+"""The command line: align, project, edit, weights, train, bench. Run ``python cli.py COMMAND --help``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from commands import photos
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands with their options."""
+    whole = argparse.ArgumentParser(prog="cli.py", description="A photo in, an edited face out.")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    plain = argparse.ArgumentParser(add_help=False)
+    plain.add_argument("--json", action="store_true", help="print one JSON object per line and nothing else")
+    plain.add_argument("--manifest", metavar="FILE", help="another list of weights than data/weights.toml")
+    engine = argparse.ArgumentParser(add_help=False, parents=[plain])
+    engine.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, or folders of photos")
+    engine.add_argument("--out", metavar="OUT", help="file to write; for several photos or a folder, a folder")
+    engine.add_argument("--face", type=int, default=0, metavar="N", help="which face, 0 is the largest (default)")
+    engine.add_argument("--aligned", action="store_true", help="the picture is an aligned face already")
+    engine.add_argument("--family", default="starter", help="family of weights (default: starter)")
+    engine.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
+    projecting = argparse.ArgumentParser(add_help=False, parents=[engine])
+    projecting.add_argument("--mode", choices=("encoder", "refined"), default="encoder", help="how to project")
+    projecting.add_argument("--steps", type=int, metavar="N", help="steps of the refinement")
+
+    commands.add_parser("align", parents=[engine], help="find the faces and cut one out")
+    project = commands.add_parser("project", parents=[projecting], help="find the code of a face")
+    project.add_argument("--code", metavar="FILE", help="write the code as safetensors; for several photos a folder")
+    edit = commands.add_parser("edit", parents=[projecting], help="edit a face and give the photo back")
+    edit.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a control; may be repeated")
+    edit.add_argument("--editor", help="editing method (default: sdflow)")
+    edit.add_argument("--request", metavar="FILE", help="take the request of an exported picture or a JSON file")
+    edit.add_argument("--crop", action="store_true", help="write the face alone")
+    edit.add_argument("--replace", action="store_true", help="the generator's pixels instead of the photo's own detail")
+    edit.add_argument("--colour-match", action="store_true", help="match the colours at the seam")
+
+    weights = commands.add_parser("weights", parents=[plain], help="the weights files and their state")
+    weights.add_argument("action", choices=("list", "verify", "record"))
+    weights.add_argument("--family", help="only this family")
+    train = commands.add_parser("train", help="train a model by configs/NAME.toml")
+    train.add_argument("name", metavar="NAME")
+    train.add_argument("--minutes", type=float, help="stop after this long")
+    train.add_argument("--resume", action="store_true", help="go on from the last saved state")
+    bench = commands.add_parser("bench", help="measure: synthesis, slider, load, align ...")
+    bench.add_argument("name", metavar="NAME")
+    bench.add_argument("--repeats", type=int, help="how often to measure")
+    bench.add_argument("--json", action="store_true", help="print one JSON object")
+    return whole
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out one parsed command; returns the exit status."""
+    # Loading the networks' libraries takes seconds, which --help and a mistyped option need not wait for.
+    if options.command in ("align", "project", "edit"):
+        from commands import faces
+
+        return {"align": faces.align, "project": faces.project, "edit": faces.edit}[options.command](options)
+    from commands import manage
+
+    return {"weights": manage.weights, "train": manage.train, "bench": manage.bench}[options.command](options)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point: 0 when all was done, 1 with a sentence on stderr when something was not, 2 for wrong options."""
+    from workbench.errors import FacetError
+
+    options = parser().parse_args(argv)
+    try:
+        return run(options)
+    except FacetError as error:
+        photos.complain(str(error))
+        return 1
+    except KeyboardInterrupt:
+        photos.complain("Stopped.")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

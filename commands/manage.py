@@ -1,0 +1,97 @@
+"""``weights``, ``train`` and ``bench``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from commands.photos import complain, emit
+from workbench.errors import BadRequest
+from workbench.manifest import FileState, check, families, open_family, record_starter
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def weights(options: argparse.Namespace) -> int:
+    """List, verify or record the weights files."""
+    if options.action == "record":
+        done = record_starter(options.manifest, options.family or "starter")
+        emit({"recorded": list(done)}, f"recorded: {', '.join(done) or 'nothing is there'}", options.json)
+        return 0
+    known = families(options.manifest)
+    if options.family:
+        known = {options.family: open_family(options.family, options.manifest)}
+    failed = 0
+    for family in known.values():
+        for kind, record in family.records.items():
+            found = check(family, kind, full=options.action == "verify")
+            emit(_state(found), _line(found), options.json)
+            # Files that the user has to bring are only missed when their family is asked for.
+            wanted = bool(record.sha256) or bool(options.family)
+            if options.action == "verify" and (found.state == "broken" or (found.state == "missing" and wanted)):
+                failed += 1
+                complain(f"{family.name} {kind} ('{found.file}') is {found.state}: {found.message}.")
+    return 1 if failed else 0
+
+
+def _state(found: FileState) -> dict[str, Any]:
+    return {
+        "family": found.family,
+        "kind": found.kind,
+        "file": found.file,
+        "path": None if found.path is None else str(found.path),
+        "state": found.state,
+        "message": found.message,
+        "size": found.size,
+        "licence": found.licence,
+        "origin": found.origin,
+    }
+
+
+def _line(found: FileState) -> str:
+    size = f"{found.size / 2**20:8.2f} MiB" if found.size else f"{'?':>8} MiB"
+    return f"{found.family:9} {found.kind:17} {found.state:9} {size}  {found.file}  ({found.message})"
+
+
+def train(options: argparse.Namespace) -> int:
+    """Train the model that ``configs/NAME.toml`` describes."""
+    configs = ROOT / "configs"
+    path = Path(options.name) if options.name.endswith(".toml") else configs / f"{options.name}.toml"
+    if not path.is_file():
+        names = ", ".join(sorted(p.stem for p in configs.glob("*.toml"))) or "none yet"
+        raise BadRequest(f"There is no training called '{options.name}'; there are: {names}.")
+    run = import_module("training.run")
+    run.main(path, minutes=options.minutes, resume=options.resume)
+    return 0
+
+
+def benches() -> tuple[str, ...]:
+    """Names of the measurements: the modules ``evaluation/bench_NAME.py``."""
+    return tuple(sorted(p.stem.removeprefix("bench_") for p in (ROOT / "evaluation").glob("bench_*.py")))
+
+
+def bench(options: argparse.Namespace) -> int:
+    """Measure one thing and print medians."""
+    if options.name not in benches():
+        raise BadRequest(f"There is no measurement called '{options.name}'; there are: {', '.join(benches())}.")
+    module = import_module(f"evaluation.bench_{options.name}")
+    found = module.run(options.repeats) if options.repeats else module.run()
+    if options.json:
+        print(json.dumps(found), flush=True)
+        return 0
+    _table(found)
+    return 0
+
+
+def _table(found: Mapping[str, Any], indent: str = "") -> None:
+    width = max((len(name) for name in found), default=0)
+    for name, value in found.items():
+        if isinstance(value, Mapping):
+            print(f"{indent}{name}:")
+            _table(value, indent + "  ")
+        else:
+            print(f"{indent}{name:{width}}  {f'{value:.4g}' if isinstance(value, float) else value}")
