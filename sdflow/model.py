@@ -113,7 +113,9 @@ class CNF(nn.Module):
         self.sqrt_end_time = nn.Parameter(torch.ones(()))
         self.odefunc = ODEFunction(width, hidden, attributes)
 
-    def forward(self, x: Tensor, velocity: Field, logp: Tensor | None, reverse: bool, solver: Solver, density: Density) -> Solution:
+    def forward(
+        self, x: Tensor, velocity: Field, logp: Tensor | None, reverse: bool, solver: Solver, density: Density
+    ) -> Solution:
         """Solve for ``x`` (B,L,D) along ``velocity``."""
         end = self.sqrt_end_time.square()
         zero = torch.zeros_like(end)
@@ -124,8 +126,8 @@ class CNF(nn.Module):
 class ConditionalFlow(nn.Module):
     """Invertible map between rows of W+ codes and a standard normal, under a condition of ``attributes`` numbers.
 
-    Every row of a code is mapped on its own with the same weights. ``width`` is the length of a row, ``hidden`` the widths
-    inside the ODE function, ``blocks`` the number of continuous flows; the defaults are the authors'.
+    Every row of a code is mapped on its own with the same weights. ``width`` is the length of a row, ``hidden`` the
+    widths inside the ODE function, ``blocks`` the number of continuous flows; the defaults are the authors'.
     """
 
     def __init__(
@@ -159,9 +161,9 @@ class ConditionalFlow(nn.Module):
     ) -> FlowResult:
         """Map codes to z, or with ``reverse`` z to codes: ``x`` (B,L,D), ``condition`` (B,n).
 
-        ``logp`` (B,L,1): log-density to start from (zeros when a ``density`` is asked for). probe: (B,L,D) or (L,D), the
-        same for all samples; needed for a density and for dopri5. A forward pass that starts at zero returns minus the
-        log-determinant d of the map, so that ``log p(w) = log N(z) - d`` with d the returned ``logp``.
+        ``logp`` (B,L,1): log-density to start from (zeros when a ``density`` is asked for). probe: (B,L,D) or (L,D),
+        the same for all samples; needed for a density and for dopri5. A forward pass that starts at zero returns d,
+        minus the log-determinant of the map, so that ``log p(w) = log N(z) - d``.
         Raises ValueError when a shape does not fit.
         """
         if x.ndim != 3 or x.shape[2] != self.width:

@@ -23,8 +23,9 @@ Density = Literal["none", "solve", "quadrature"]
 class Solver:
     """How to integrate.
 
-    rk4: ``steps`` steps (even when ``check`` is on); with ``check`` the error estimate, the largest absolute difference to
-    the solution with half the steps over 15, must not exceed ``tolerance``, or the steps are doubled up to ``max_steps``.
+    rk4: ``steps`` steps (even when ``check`` is on); with ``check`` the error estimate, the largest absolute difference
+    to the solution with half the steps over 15, must not exceed ``tolerance``, or the steps are doubled, up to
+    ``max_steps``.
     dopri5: relative and absolute ``tolerance``, log-density always part of the state, as the authors run it.
     ``adjoint`` (dopri5 only) takes gradients by the adjoint method instead of through the solver.
     """
@@ -76,7 +77,7 @@ class _Path:
 
 
 def _rk4(field: PreparedField, x: Tensor, size: Tensor, steps: int, density: bool, pair: bool) -> _Path:
-    """Run ``steps`` steps of ``size``; with ``pair`` also, in the same evaluations, half as many steps of twice the size."""
+    """Run ``steps`` steps of ``size``; with ``pair`` also, in the same evaluations, half as many of twice the size."""
     batch = x.shape[0]
     logp = x.new_zeros(*x.shape[:2], 1)
     h: Tensor = size.expand(batch).view(-1, 1, 1)
@@ -173,7 +174,7 @@ def _solve_dopri5(field: Field, x: Tensor, logp: Tensor, start: Tensor, end: Ten
         nonlocal count
         count += 1
         field.tick()
-        table = [(gate[0], shift[0]) for gate, shift in function.modulations(time.reshape(1), state[2])]
+        table = function.modulations(time.reshape(1), state[2])
         velocity, divergence = function.velocity_and_divergence(state[0], table, probe)
         return velocity, -divergence, torch.zeros_like(state[2])
 
@@ -202,9 +203,9 @@ def solve(
 ) -> Solution:
     """Integrate ``x`` (B,L,D) along ``field`` from time ``start`` () to ``end`` ().
 
-    density: "none"; "solve" integrates the log-density with the codes; "quadrature" adds it afterwards along the accepted
-    path, which costs one batched evaluation. ``logp`` (B,L,1) is the value to start from. Raises ValueError when the
-    density is asked for without a probe.
+    density: "none"; "solve" integrates the log-density with the codes; "quadrature" adds it afterwards along the
+    accepted path, which costs one batched evaluation. ``logp`` (B,L,1) is the value to start from. Raises ValueError
+    when the density is asked for without a probe.
     """
     if solver.method == "dopri5":
         begin = x.new_zeros(*x.shape[:2], 1) if logp is None else logp

@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 Modulation = tuple[Tensor, Tensor]
+
+
+def per_sample(x: Tensor, weight: Tensor) -> Tensor:
+    """``x`` (B,M,I) times the transpose of ``weight`` (O,I), each sample in a product of its own on a CPU.
+
+    A product's last bits may depend on its number of rows, so one product for all would let a sample's result depend on
+    what else is in the batch. In training, and on devices where many small products are slow, all rows go together.
+    """
+    if x.device.type == "cpu" and not torch.is_grad_enabled():
+        return torch.bmm(x, weight.t().expand(x.shape[0], -1, -1))
+    return F.linear(x, weight)
 
 
 class ConcatSquash(nn.Module):
@@ -27,9 +39,9 @@ class ConcatSquash(nn.Module):
         return self._layer.weight
 
     def modulation(self, context: Tensor) -> Modulation:
-        """Gate and shift (...,outputs) for ``context`` (...,1+n): the layer is ``W x * gate + shift``."""
-        gate = torch.sigmoid(self._hyper_gate(context))
-        return gate, torch.addcmul(self._hyper_bias(context), self._layer.bias, gate)
+        """Gate and shift (B,T,outputs) for ``context`` (B,T,1+n): the layer is ``W x * gate + shift``."""
+        gate = torch.sigmoid(per_sample(context, self._hyper_gate.weight) + self._hyper_gate.bias)
+        return gate, torch.addcmul(per_sample(context, self._hyper_bias.weight), self._layer.bias, gate)
 
 
 class Layers(nn.Module):
@@ -37,7 +49,7 @@ class Layers(nn.Module):
 
     def __init__(self, widths: Sequence[int], context: int) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(ConcatSquash(a, b, context) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(ConcatSquash(a, b, context) for a, b in pairwise(widths))
 
 
 class ODEFunction(nn.Module):
@@ -56,16 +68,15 @@ class ODEFunction(nn.Module):
         return [layer for layer in self.diffeq.layers if isinstance(layer, ConcatSquash)]
 
     def modulations(self, times: Tensor, condition: Tensor) -> list[Modulation]:
-        """Gates and shifts (T,B,1,H) of every layer for ``times`` (T,) and ``condition`` (B,n)."""
-        shape = (times.shape[0], condition.shape[0])
-        context = torch.cat([times[:, None, None].expand(*shape, 1), condition[None].expand(*shape, -1)], 2)
-        pairs = [layer.modulation(context) for layer in self._list()]
-        return [(gate.unsqueeze(2), shift.unsqueeze(2)) for gate, shift in pairs]
+        """Gates and shifts (B,T,H) of every layer for ``times`` (T,) and ``condition`` (B,n)."""
+        shape = (condition.shape[0], times.shape[0])
+        context = torch.cat([times[None, :, None].expand(*shape, 1), condition[:, None].expand(*shape, -1)], 2)
+        return [layer.modulation(context) for layer in self._list()]
 
     def velocity(self, x: Tensor, modulations: Sequence[Modulation]) -> Tensor:
         """dx/dt (B,L,D) at ``x`` (B,L,D) with ``modulations`` (B,1,H) per layer."""
         for index, (layer, (gate, shift)) in enumerate(zip(self._list(), modulations, strict=True)):
-            x = torch.addcmul(shift, F.linear(x if index == 0 else torch.tanh(x), layer.matrix), gate)
+            x = torch.addcmul(shift, per_sample(x if index == 0 else torch.tanh(x), layer.matrix), gate)
         return x
 
     def velocity_and_divergence(
@@ -81,7 +92,7 @@ class ODEFunction(nn.Module):
             if index:
                 x = torch.tanh(x)
                 tangent = tangent * (1 - x * x)
-            both = F.linear(torch.cat([x, tangent]), layer.matrix)
+            both = per_sample(torch.cat([x, tangent]), layer.matrix)
             x, tangent = torch.addcmul(shift, both[:batch], gate), both[batch:] * gate
         return x, (tangent * probe).sum(-1, keepdim=True)
 
@@ -121,8 +132,8 @@ class PreparedField:
 
     def _at(self, at: tuple[int, ...]) -> list[Modulation]:
         if len(at) == 1:
-            return [(gate[at[0]], shift[at[0]]) for gate, shift in self.table]
-        return [(torch.cat([g[i] for i in at]), torch.cat([s[i] for i in at])) for g, s in self.table]
+            return [(gate[:, at[0], None], shift[:, at[0], None]) for gate, shift in self.table]
+        return [(torch.cat([g[:, i, None] for i in at]), torch.cat([s[:, i, None] for i in at])) for g, s in self.table]
 
     def velocity(self, x: Tensor, at: tuple[int, ...]) -> Tensor:
         """dx/dt, shaped like ``x``."""
