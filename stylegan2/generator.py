@@ -105,10 +105,11 @@ class Generator(nn.Module):
             raise ValueError(f"{len(noise)} noise maps given, {self.num_layers} needed")
         return [n.to(registered[0]) for n in noise]
 
-    def synthesis(self, codes: Tensor, noise: Noise = None, *, features: Sequence[int] = ()) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
+    def synthesis(self, codes: Tensor, noise: Noise = None, *, features: Sequence[int] = (), until: int | None = None) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
         """Render W+ ``codes`` (B,n_latent,style_dim) to images (B,3,size,size), nominally in [-1, 1].
 
         With ``features``, also returns {resolution: (B,C,r,r)} after the last convolution at each listed resolution.
+        ``until`` stops at that resolution and returns the picture of that level of the skip network (for training that grows).
         """
         if codes.ndim != 3 or codes.shape[1] < self.n_latent or codes.shape[2] != self.style_dim:
             raise ValueError(f"codes must be (B,{self.n_latent},{self.style_dim}), got {tuple(codes.shape)}")
@@ -126,6 +127,8 @@ class Generator(nn.Module):
             image = to_rgb(x, codes[:, 2 * j + 3], image)
             if x.shape[2] in features:
                 kept[x.shape[2]] = x
+            if x.shape[2] == until:
+                break
         return (image, kept) if features else image
 
     def codes(

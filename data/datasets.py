@@ -1,0 +1,90 @@
+"""Faces with CelebA's 40 labels, read straight from stored zips and kept decoded as uint8."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from workbench.errors import BadImage
+
+
+@dataclass(frozen=True, eq=False)
+class FaceSet:
+    """Decoded aligned faces: ``images`` (N,S,S,3) uint8, ``labels`` (N,40) uint8 in CelebA's order, ``names``."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, index: np.ndarray, flip: np.ndarray | None = None, device: str | torch.device = "cpu") -> Tensor:
+        """Images at ``index`` as (B,3,S,S) float in [-1, 1]; ``flip`` (B,) bool mirrors left and right."""
+        pixels = np.ascontiguousarray(self.images[index])
+        if flip is not None and flip.any():
+            pixels[flip] = pixels[flip, :, ::-1]
+        tensor = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
+        return tensor.contiguous(memory_format=torch.channels_last).float().div_(127.5).sub_(1)
+
+
+def read_labels(path: Path) -> dict[str, np.ndarray]:
+    """{file name: (40,) uint8} from a CSV with a header: file name, then CelebA's 40 attributes as 0/1."""
+    with path.open(newline="") as file:
+        rows = csv.reader(file)
+        next(rows)
+        return {row[0]: np.array(row[1:41], dtype=np.uint8) for row in rows}
+
+
+def members(zips: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
+    """(file name, bytes) of every picture in ``zips``, in order. Raises BadImage when a zip is damaged."""
+    for path in zips:
+        try:
+            with zipfile.ZipFile(path) as archive:
+                for entry in archive.namelist():
+                    if entry.lower().endswith((".webp", ".png", ".jpg", ".jpeg")):
+                        yield entry, archive.read(entry)
+        except (zipfile.BadZipFile, OSError) as error:
+            raise BadImage(f"The data set '{path}' cannot be read ({error}).") from error
+
+
+def load_faces(zips: Sequence[Path | str], labels: Path | str, size: int, cache: Path | str | None = None) -> FaceSet:
+    """Decode all pictures of ``zips`` at ``size`` px (area filter); with ``cache`` the result is kept as .npy there.
+
+    A picture without a row in ``labels`` is left out.
+    """
+    paths = [Path(z) for z in zips]
+    table = read_labels(Path(labels))
+    key = hashlib.sha256("|".join(f"{p.name}:{p.stat().st_size}" for p in paths).encode()).hexdigest()[:12]
+    stored = Path(cache) / f"faces-{size}-{key}.npy" if cache else None
+    names = [name for path in paths for name in zipfile.ZipFile(path).namelist()]
+    kept = [name for name in names if Path(name).name in table or name in table]
+    rows = np.stack([table.get(name, table.get(Path(name).name, np.zeros(40, np.uint8))) for name in kept])
+    if stored and stored.is_file():
+        return FaceSet(np.load(stored, mmap_mode="r"), rows, tuple(kept))
+    wanted = set(kept)
+    images = np.empty((len(kept), size, size, 3), np.uint8)
+    at = 0
+    for name, data in members(paths):
+        if name not in wanted:
+            continue
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+        if picture.size != (size, size):
+            picture = picture.resize((size, size), Image.Resampling.BOX if picture.width % size == 0 else Image.Resampling.LANCZOS)
+        images[at] = np.asarray(picture)
+        at += 1
+    if stored:
+        stored.parent.mkdir(parents=True, exist_ok=True)
+        np.save(stored, images)
+        return FaceSet(np.load(stored, mmap_mode="r"), rows, tuple(kept))
+    return FaceSet(images, rows, tuple(kept))
