@@ -6,6 +6,7 @@ CPU can train and run. Every network resizes its input itself, so callers pass i
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -52,7 +53,7 @@ class Trunk(nn.Module):
         self.stem = nn.Sequential(
             nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU(inplace=True)
         )
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = itertools.pairwise(widths)
         self.units = nn.ModuleList(Unit(a, b, 2, residual=residual) for a, b in pairs)
 
     def forward(self, image: Tensor) -> list[Tensor]:
@@ -68,11 +69,20 @@ class AttributeNet(nn.Module):
     widths: channels at 1/2, 1/4, ... of ``input_size``. ``residual`` off gives the plain form of the judge.
     """
 
-    def __init__(self, widths: Sequence[int] = (24, 48, 96, 192), *, input_size: int = 64, outputs: int = 40, residual: bool = True) -> None:
+    def __init__(
+        self,
+        widths: Sequence[int] = (24, 48, 96, 192),
+        *,
+        input_size: int = 64,
+        outputs: int = 40,
+        residual: bool = True,
+    ) -> None:
         super().__init__()
         self.input_size = input_size
         self.trunk = Trunk(widths, residual=residual)
-        self.head = nn.Sequential(nn.Linear(2 * widths[-1], 256), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(256, outputs))
+        self.head = nn.Sequential(
+            nn.Linear(2 * widths[-1], 256), nn.ReLU(inplace=True), nn.Dropout(0.2), nn.Linear(256, outputs)
+        )
 
     def features(self, image: Tensor) -> list[Tensor]:
         """Feature maps of every level, at 1/2, 1/4, ... of ``input_size``."""

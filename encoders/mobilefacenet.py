@@ -21,7 +21,17 @@ TEMPLATE = np.array(
 class Block(nn.Module):
     """Convolution, batch norm and, unless ``linear``, PReLU."""
 
-    def __init__(self, inputs: int, outputs: int, kernel: int | tuple[int, int], stride: int = 1, padding: int = 0, *, depthwise: bool = False, linear: bool = False) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int | tuple[int, int],
+        stride: int = 1,
+        padding: int = 0,
+        *,
+        depthwise: bool = False,
+        linear: bool = False,
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=inputs if depthwise else 1, bias=False)
         self.bn = nn.BatchNorm2d(outputs)
@@ -93,4 +103,6 @@ def face_crop(image: np.ndarray, points5: np.ndarray) -> np.ndarray:
     turn = np.array([[z.real, -z.imag], [z.imag, z.real]])
     shift = TEMPLATE.mean(0) - turn @ source.mean(0)
     flags = cv2.INTER_AREA if abs(z) < 1 else cv2.INTER_LINEAR
-    return cv2.warpAffine(image, np.column_stack([turn, shift]), (96, 112), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpAffine(
+        image, np.column_stack([turn, shift]), (96, 112), flags=flags, borderMode=cv2.BORDER_REPLICATE
+    )

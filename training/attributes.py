@@ -40,7 +40,7 @@ class AttributesTask:
         cache = data.get("cache", folder.parent / "cache")
         self.faces = load_faces([faces / z for z in data["zips"]], faces / data["labels"], size, cache)
         self.val = load_faces([faces / z for z in data["val_zips"]], faces / data["val_labels"], size, cache)
-        self.net = AttributeNet(**self.model).to(device, memory_format=torch.channels_last)
+        self.net = AttributeNet(**self.model).to(memory_format=torch.channels_last).to(device)  # pyright: ignore[reportCallIssue]
         self.modules = {"net": self.net}
         self.averaged = ("net",)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.train["rate"], weight_decay=0.01)

@@ -39,7 +39,9 @@ class Stage:
 
 
 @torch.no_grad()
-def principal_components(faces: FaceSet, side: int, count: int, samples: int, power: float) -> tuple[Tensor, Tensor, Tensor]:
+def principal_components(
+    faces: FaceSet, side: int, count: int, samples: int, power: float
+) -> tuple[Tensor, Tensor, Tensor]:
     """Linear code of thumbnails: weight (count,3*side*side), bias (count,), mean picture colour (3,).
 
     Component k is scaled by eigenvalue**-power (0.5 whitens, less keeps some of the order), then all by one factor to unit RMS.
@@ -80,13 +82,17 @@ class AutoencoderTask:
         self.val = load_faces([faces / z for z in data["val_zips"]], faces / data["val_labels"], size, cache)
         self.stages = tuple(Stage(**s) for s in body["stage"])
         self.generator = Generator(**self.arch).to(device)
-        self.projector = CompactE4E(**self.encoder_arch).to(device, memory_format=torch.channels_last)
+        self.projector = CompactE4E(**self.encoder_arch).to(memory_format=torch.channels_last).to(device)  # pyright: ignore[reportCallIssue]
         self.modules: dict[str, torch.nn.Module] = {"generator": self.generator, "projector": self.projector}
         self.averaged = ("generator", "projector")
         self.device, self.ranks, self.folder = device, ranks, folder
         if not (folder / "checkpoint.pt").is_file():
             weight, bias, colour = principal_components(
-                self.faces, self.projector.thumbnail, self.projector.style_dim, min(8000, len(self.faces)), self.train["whitening"]
+                self.faces,
+                self.projector.thumbnail,
+                self.projector.style_dim,
+                min(8000, len(self.faces)),
+                self.train["whitening"],
             )
             with torch.no_grad():
                 self.projector.linear.weight.copy_(weight)
@@ -143,9 +149,7 @@ class AutoencoderTask:
                 with torch.no_grad():
                     wanted = self.perceptual.features(target)
                 got = self.perceptual.features(image)
-                parts = [
-                    (g - w).square().mean() / (w.square().mean() + 1e-3) for g, w in zip(got, wanted, strict=True)
-                ]
+                parts = [(g - w).square().mean() / (w.square().mean() + 1e-3) for g, w in zip(got, wanted, strict=True)]
                 terms["perceptual"] = torch.stack(parts).mean()
             if self.identity is not None:
                 with torch.no_grad():
@@ -196,10 +200,11 @@ class AutoencoderTask:
 
     @torch.inference_mode()
     def grid(self, ema: Mapping[str, Ema]) -> np.ndarray:
-        """Validation faces above their projections, 2 x 10 each."""
+        """Validation faces above their projections, two rows of each."""
         rows = []
-        for at in (0, 10):
-            full = self.val.batch(np.arange(at, at + 10), device=self.device)
+        count = min(10, len(self.val) // 2)
+        for at in (0, count):
+            full = self.val.batch(np.arange(at, at + count), device=self.device)
             image = ema["generator"].module.synthesis(ema["projector"].module(full))  # type: ignore[operator]
             rows += [torch.cat(list(full), 2), torch.cat(list(image), 2)]
         return to_uint8(torch.cat(rows, 1))
@@ -208,10 +213,13 @@ class AutoencoderTask:
     def export(self, ema: Mapping[str, Ema], folder: Path, steps: int) -> None:
         """generator.safetensors and projector.safetensors; the mean latent is that of 1,000 training faces' base codes."""
         generator, projector = ema["generator"].module, ema["projector"].module
-        index = np.linspace(0, len(self.faces) - 1, 1000).astype(int)
-        bases = [projector(self.faces.batch(index[i : i + 100], device=self.device))[:, 0] for i in range(0, 1000, 100)]
+        index = np.unique(np.linspace(0, len(self.faces) - 1, 1000).astype(int))
+        parts = np.array_split(index, max(1, len(index) // 100))
+        bases = [projector(self.faces.batch(part, device=self.device))[:, 0] for part in parts]
         mean = torch.cat(bases).mean(0)
         state = {**generator.state_dict(), "latent_avg": mean}
-        identity = container.save(folder / "generator.safetensors", state, {"kind": "generator", "arch": self.arch, "steps": steps})
+        identity = container.save(
+            folder / "generator.safetensors", state, {"kind": "generator", "arch": self.arch, "steps": steps}
+        )
         header = {"kind": "projector", "arch": self.encoder_arch, "generator": identity, "steps": steps}
         container.save(folder / "projector.safetensors", projector.state_dict(), header)

@@ -85,7 +85,7 @@ class IdentityTask:
         self.wanted = np.stack([known[name] for name in self.faces.names])
         # The last faces are kept aside to see how far the student is from the teacher.
         self.kept = len(self.faces) - data["held_out"]
-        self.net = IdentityNet(**self.model).to(device, memory_format=torch.channels_last)
+        self.net = IdentityNet(**self.model).to(memory_format=torch.channels_last).to(device)  # pyright: ignore[reportCallIssue]
         self.modules, self.averaged = {"net": self.net}, ("net",)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.train["rate"], weight_decay=0.02)
         self.optimizers = {"net": self.optimizer}
@@ -114,7 +114,9 @@ class IdentityTask:
     def export(self, ema: Mapping[str, Ema], folder: Path, steps: int) -> None:
         net = ema["net"].module
         index = np.arange(self.kept, len(self.faces))
-        got = torch.cat([net(self.faces.batch(index[i : i + 100], device=self.device)).cpu() for i in range(0, len(index), 100)])
+        got = torch.cat(
+            [net(self.faces.batch(index[i : i + 100], device=self.device)).cpu() for i in range(0, len(index), 100)]
+        )
         cosine = float((got * torch.from_numpy(self.wanted[index])).sum(1).mean())
         header = {
             "kind": "identity",

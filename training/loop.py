@@ -82,7 +82,9 @@ def run(task: Task, schedule: Schedule, folder: Path, *, ranks: Ranks, device: s
     sums: dict[str, Tensor] = {}
     count = 0
     while index < schedule.steps:
-        out_of_time = schedule.minutes is not None and time.monotonic() - started > schedule.minutes * 60
+        # Every call takes at least one step, so short budgets still get on.
+        spent = time.monotonic() - started
+        out_of_time = schedule.minutes is not None and index > first and spent > schedule.minutes * 60
         if ranks.world > 1:
             # All ranks must leave at the same step; any rank's clock decides for all.
             out_of_time = bool(ranks.average(torch.tensor(float(out_of_time))) > 0)
@@ -103,7 +105,12 @@ def run(task: Task, schedule: Schedule, folder: Path, *, ranks: Ranks, device: s
             sums, rate, count = {}, count / max(1e-9, time.monotonic() - logged), 0
             logged = time.monotonic()
             if ranks.main:
-                line = {"step": index, "seconds": round(logged - started, 1), "steps_per_second": round(rate, 3), **means}
+                line = {
+                    "step": index,
+                    "seconds": round(logged - started, 1),
+                    "steps_per_second": round(rate, 3),
+                    **means,
+                }
                 with (folder / "log.jsonl").open("a") as file:
                     file.write(json.dumps(line) + "\n")
         if index % schedule.save_every == 0:

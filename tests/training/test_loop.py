@@ -1,0 +1,138 @@
+"""The training loop: resumed equals uninterrupted, two ranks equal one, what is left behind is usable."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from data import container
+from stylegan2.generator import Generator
+from tests.training import faces
+from training import run
+from workbench.errors import BadRequest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faces")
+    faces.write(folder)
+    return folder
+
+
+def settings(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text)
+    return path
+
+
+def states(folder: Path) -> dict[str, torch.Tensor]:
+    body = torch.load(folder / "checkpoint.pt", weights_only=True)
+    flat = {}
+    for group in ("modules", "ema"):
+        for name, state in body[group].items():
+            flat |= {f"{group}.{name}.{k}": v for k, v in state.items()}
+    return flat
+
+
+def test_a_run_stopped_and_resumed_equals_the_uninterrupted_one(tmp_path: Path, data: Path) -> None:
+    config = settings(tmp_path, faces.AUTOENCODER)
+    run.main(config, faces=data, out=tmp_path / "whole", threads=1)
+    # Stopped by its clock after every step, as a killed run is resumed from its last checkpoint.
+    done = 0
+    while done < 6:
+        before, done = done, run.main(config, faces=data, out=tmp_path / "parts", minutes=0.0, threads=1)
+        assert done == before + 1
+    whole, parts = states(tmp_path / "whole"), states(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    for name, value in whole.items():
+        assert torch.equal(value, parts[name]), name
+
+
+def test_training_changes_the_weights_and_leaves_a_usable_generator(tmp_path: Path, data: Path) -> None:
+    config = settings(tmp_path, faces.AUTOENCODER)
+    run.main(config, faces=data, out=tmp_path / "out", threads=1)
+    state, header = container.load(tmp_path / "out" / "generator.safetensors")
+    projector = container.read_header(tmp_path / "out" / "projector.safetensors")
+    assert projector["generator"] == header["id"]
+    center = state.pop("latent_avg")
+    generator = Generator(**header["arch"])
+    generator.load_state_dict(state)
+    image = generator.synthesis(center.expand(1, generator.n_latent, -1))
+    assert image.shape == (1, 3, 32, 32)
+    assert image.isfinite().all()
+    assert (tmp_path / "out" / "grid-0000006.png").is_file()
+    lines = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert "judge" in lines[-1]
+
+
+def test_the_classifier_learns(tmp_path: Path, data: Path) -> None:
+    run.main(settings(tmp_path, faces.ATTRIBUTES), faces=data, out=tmp_path / "out", threads=1)
+    assert container.read_header(tmp_path / "out" / "attributes.safetensors")["accuracy"] > 0.6
+
+
+def launch(config: Path, data: Path, out: Path, ranks: int) -> None:
+    """Start one process per rank with the environment torchrun gives them."""
+    command = [
+        sys.executable,
+        "-m",
+        "training.run",
+        str(config),
+        "--faces",
+        str(data),
+        "--out",
+        str(out),
+        "--threads",
+        "1",
+    ]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": str(ranks),
+    }
+    running = [subprocess.Popen(command, cwd=ROOT, env={**shared, "RANK": str(rank)}) for rank in range(ranks)]
+    try:
+        assert [process.wait(timeout=240) for process in running] == [0] * ranks
+    finally:
+        for process in running:
+            process.kill()
+
+
+def test_two_ranks_equal_one(tmp_path: Path, data: Path) -> None:
+    # Without batch statistics (the linear part of the projector and the generator alone) the sum over ranks is exact
+    # up to the order of additions.
+    text = faces.AUTOENCODER.replace("rate_projector = 1e-3", "rate_projector = 0.0")
+    text = text.replace("adversarial = 0.1", "adversarial = 0.0")
+    config = settings(tmp_path, text)
+    run.main(config, faces=data, out=tmp_path / "one", threads=1)
+    launch(config, data, tmp_path / "two", 2)
+    one, two = states(tmp_path / "one"), states(tmp_path / "two")
+    moved = 0
+    for name, value in one.items():
+        if name.startswith("modules.generator") and value.is_floating_point():
+            torch.testing.assert_close(two[name], value, rtol=1e-3, atol=2e-4, msg=name)
+            moved += 1
+    assert moved > 20
+
+
+def test_bad_settings_are_said_in_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BadRequest, match="cannot be read"):
+        run.main(tmp_path / "missing.toml")
+    path = tmp_path / "bad.toml"
+    path.write_text('task = "nothing"')
+    with pytest.raises(BadRequest, match="there are: attributes"):
+        run.main(path)
