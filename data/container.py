@@ -54,11 +54,14 @@ def save(path: Path | str, state: Mapping[str, Tensor], header: Mapping[str, Any
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
         os.close(handle)
         save_file(tensors, temporary, metadata={KEY: json.dumps(body, sort_keys=True)})
+        os.chmod(temporary, 0o644)  # a temporary file is private; a weights file is not
         os.replace(temporary, path)
     except (OSError, SafetensorError) as error:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
-        raise CannotWrite(f"'{path}' could not be written ({error}); free some space or choose another folder.") from error
+        raise CannotWrite(
+            f"'{path}' could not be written ({error}); free some space or choose another folder."
+        ) from error
     return body["id"]
 
 
@@ -75,7 +78,9 @@ def read_header(path: Path | str) -> dict[str, Any]:
             raise ValueError("header is not an object")
         return header
     except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise BadCheckpoint(f"'{path}' is not a weights file of this program ({type(error).__name__}: {error}).") from error
+        raise BadCheckpoint(
+            f"'{path}' is not a weights file of this program ({type(error).__name__}: {error})."
+        ) from error
 
 
 def load(path: Path | str) -> tuple[dict[str, Tensor], dict[str, Any]]:
