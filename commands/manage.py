@@ -65,7 +65,14 @@ def train(options: argparse.Namespace) -> int:
         names = ", ".join(sorted(p.stem for p in configs.glob("*.toml"))) or "none yet"
         raise BadRequest(f"There is no training called '{options.name}'; there are: {names}.")
     run = import_module("training.run")
-    run.main(path, minutes=options.minutes, resume=options.resume)
+    run.main(
+        path,
+        minutes=options.minutes,
+        resume=not options.fresh,
+        faces=options.faces,
+        out=options.out,
+        device=options.device,
+    )
     return 0
 
 

@@ -53,6 +53,9 @@ def write_family(folder: Path, seed: int = 0) -> Path:
         header = {"kind": kind, "arch": ARCH[kind], "licence": "none"}
         if kind == "generator":
             state["latent_avg"] = torch.full((512,), 0.01 * seed)
+        elif kind in ("attributes", "judge"):
+            # Untrained heads say one half of everything; these have opinions.
+            state["head.3.weight"] = 40 * state["head.3.weight"]
         elif kind == "projector":
             for key in ("base.weight", "deltas.weight"):
                 state[key] = 0.2 * torch.randn_like(state[key])

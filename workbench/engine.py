@@ -19,8 +19,9 @@ from torch import Tensor
 from workbench import project as projection
 from workbench import readout as reading
 from workbench import registry
-from workbench.align import StarterBackend, already_aligned, crop, ffhq_quad, find_faces, paste_back
+from workbench.align import StarterBackend, already_aligned, find_faces
 from workbench.cache import LRU
+from workbench.crop import crop, ffhq_quad
 from workbench.devices import choose, lock
 from workbench.editor import Cancel, Editor, EditorSpec, EditRequest, EditResult, Progress, never, quiet
 from workbench.errors import BadRequest, Cancelled, MissingWeights, WrongSpace
@@ -37,6 +38,7 @@ from workbench.face import (
     to_uint8,
 )
 from workbench.manifest import open_family
+from workbench.paste import paste_back
 from workbench.readout import Comparison
 from workbench.weights import Store
 
@@ -114,9 +116,7 @@ class Engine:
         """Cut ``detection`` out of ``photo`` as FFHQ does, at the generator's size."""
         points = detection.points5 if detection.points68 is None else detection.points68
         key = content_hash(photo.hash, points, self.size)
-        return self._aligned.get(
-            key, lambda: replace(crop(photo, ffhq_quad(points), self.size), detection=detection)
-        )
+        return self._aligned.get(key, lambda: crop(photo, ffhq_quad(points), self.size, detection=detection))
 
     def use_aligned(self, photo: Photo) -> AlignedFace:
         """Take ``photo`` as a face that is aligned already. Raises BadImage when it cannot be one."""
