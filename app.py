@@ -1,0 +1,21 @@
+"""Facet in the browser: the router. Start it with ``streamlit run app.py``."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui import sidebar, style
+from ui.engine import sentences
+
+st.set_page_config(page_title="Facet", page_icon=":material/face_retouching_natural:", layout="wide")
+style.apply()
+
+page = st.navigation(
+    [
+        st.Page("pages/align_and_project.py", title="Align & project", icon=":material/crop_free:", default=True),
+        st.Page("pages/semantic_edit.py", title="Semantic edit", icon=":material/tune:"),
+    ]
+)
+with sentences():
+    page.run()
+sidebar.show()

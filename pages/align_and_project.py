@@ -1,0 +1,21 @@
+"""Align & project: a photo in, the face found and projected, shown side by side."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui import projecting, sources, style
+from ui.engine import engine
+
+machine = engine()
+st.title("Align & project")
+style.lead(
+    "Bring a photo of a person. The face is found, aligned, and expressed as a code that the generator understands; "
+    "that code is what the sliders edit."
+)
+left, right = st.columns([0.34, 0.66], gap="large")
+with left:
+    sources.picker(machine)
+projecting.take(machine)
+with right:
+    projecting.show(machine)

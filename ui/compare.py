@@ -1,0 +1,45 @@
+"""The compare slider: two pictures of one size, a handle between them, moved by mouse, touch or arrow keys.
+
+Everything runs in the browser: moving the handle costs no rerun, and nothing is loaded from elsewhere.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import streamlit as st
+
+from ui.pictures import data_uri
+from ui.style import asset
+
+_mount = st.components.v2.component(
+    "facet_compare", html=asset("compare.html"), css=asset("compare.css"), js=asset("compare.js")
+)
+
+
+def compare(
+    before: np.ndarray,
+    after: np.ndarray,
+    *,
+    labels: tuple[str, str] = ("Before", "After"),
+    width: int = 512,
+    pixels: bool = False,
+    key: str = "compare",
+) -> None:
+    """Draw ``before`` and ``after`` (H,W,3) uint8 RGB of one size, ``width`` CSS pixels wide, with a movable seam.
+
+    ``pixels`` shows square pixels instead of a smooth enlargement. The handle stays where the user left it when the
+    pictures change.
+    """
+    height, wide = after.shape[:2]
+    _mount(
+        key=key,
+        data={
+            "before": data_uri(before, width * 2),
+            "after": data_uri(after, width * 2),
+            "before_label": labels[0],
+            "after_label": labels[1],
+            "width": width,
+            "ratio": f"{wide} / {height}",
+            "pixels": pixels,
+        },
+    )

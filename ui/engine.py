@@ -1,0 +1,33 @@
+"""The shared engine, and the one place where a user's error becomes a sentence on the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from ui.state import choice
+from workbench.engine import Engine
+from workbench.errors import FacetError
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the networks …")
+def build(family: str, device: str) -> Engine:
+    """One engine for all visitors of ``family`` on ``device``; it holds its own lock per device."""
+    return Engine(family, device)
+
+
+def engine() -> Engine:
+    """The engine of this session's choice."""
+    chosen = choice()
+    return build(chosen.family, chosen.device)
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Show a FacetError as its sentence; everything else passes."""
+    try:
+        yield
+    except FacetError as error:
+        st.error(str(error), icon=":material/error:")

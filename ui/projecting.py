@@ -1,0 +1,253 @@
+"""The result side of 'Align & project': faces to choose from, aligned beside projected, and the long way to refine."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+
+from ui import state, style
+from ui.actions import by_points, choose_face, from_generated, open_incoming, open_photo
+from ui.chooser import POINT_NAMES, face_overlay, point_overlay
+from ui.engine import sentences
+from ui.jobs import Job
+from ui.sources import LATEST_ALIGNED
+from workbench.editor import Cancel, Progress
+from workbench.engine import Engine
+from workbench.errors import Cancelled, FacetError
+from workbench.face import Face, Photo, to_uint8
+from workbench.history import History
+
+EDIT_PAGE = "pages/semantic_edit.py"
+FACE_WIDTH = 320
+
+
+def take(machine: Engine) -> state.Workspace:
+    """Work on what came in since the last run; without anything, the first sample face is on the table."""
+    incoming = st.session_state.pop(state.INCOMING, None)
+    if incoming is not None:
+        stop_job()
+        aligned = bool(st.session_state.get(LATEST_ALIGNED, False))
+        with sentences(), st.spinner("Finding, aligning and projecting the face …"):
+            if isinstance(incoming, Photo):
+                work = state.workspace()
+                origin = work.origin if work is not None else "upload"
+                state.put(open_photo(machine, incoming, origin, aligned=aligned))
+            else:
+                state.put(open_incoming(machine, incoming, aligned=aligned))
+    complaint = st.session_state.pop(state.COMPLAINT, None)
+    if complaint:
+        st.error(complaint, icon=":material/error:")
+    return first(machine)
+
+
+def first(machine: Engine) -> state.Workspace:
+    """The workspace; a first-time visitor gets the first sample face, so that there is something to move."""
+    work = state.workspace()
+    if work is None:
+        samples = machine.sample_faces()
+        face = samples[0] if samples else machine.random_face(1)
+        work = from_generated(face, "sample")
+        state.put(work)
+    return work
+
+
+def show(machine: Engine) -> None:
+    """The right side of the page."""
+    work = first(machine)
+    for note in work.notes:
+        st.info(note, icon=":material/info:")
+    if work.face is None:
+        _no_face(machine, work)
+        return
+    if len(work.detections) > 1:
+        _choose(machine, work)
+    elif work.whole_photo and work.detections:
+        with st.expander("Where the face is in the photo", icon=":material/crop_free:"):
+            face_overlay(work.photo.pixels, work.detections, work.chosen, lambda index: None)
+    _pair(work, work.face)
+    warnings = list(dict.fromkeys([*_detection_warnings(work), *work.face.warnings]))
+    for warning in warnings:
+        st.warning(warning, icon=":material/warning:")
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        if st.button("Edit this face", key="go_edit", type="primary", icon=":material/tune:"):
+            st.switch_page(EDIT_PAGE)
+        if work.origin in ("upload", "camera", "kept"):
+            _mode(machine, work, work.face)
+
+
+def _detection_warnings(work: state.Workspace) -> tuple[str, ...]:
+    return work.detections[work.chosen].warnings if work.chosen < len(work.detections) else ()
+
+
+def _choose(machine: Engine, work: state.Workspace) -> None:
+    style.small(f"{len(work.detections)} faces found. Click the one to work on.")
+
+    def pick(index: int) -> None:
+        _pick(machine, index)
+
+    face_overlay(work.photo.pixels, work.detections, work.chosen, pick)
+    key = "face_number"
+    if st.session_state.get(key) != work.chosen:
+        st.session_state[key] = work.chosen
+    st.segmented_control(
+        "Face",
+        range(len(work.detections)),
+        format_func=lambda index: f"Face {index + 1}",
+        required=True,
+        key=key,
+        label_visibility="collapsed",
+        on_change=lambda: pick(int(st.session_state[key])),
+    )
+
+
+def _pick(machine: Engine, index: int) -> None:
+    work = state.workspace()
+    if work is None or index == work.chosen:
+        return
+    stop_job()
+    try:
+        state.put(choose_face(machine, work, index))
+    except FacetError as error:
+        st.session_state[state.COMPLAINT] = str(error)
+
+
+def _pair(work: state.Workspace, face: Face) -> None:
+    generated = work.origin in ("sample", "random", "code")
+    with st.container(key="pair", width=2 * FACE_WIDTH + 24):
+        places = st.columns(2, gap="medium")
+    if not generated:
+        with places[0]:
+            st.image(to_uint8(face.target), width="stretch", output_format="PNG", alt="The aligned face")
+            style.caption("Aligned photo")
+    with places[0] if generated else places[1]:
+        st.image(to_uint8(face.image), width="stretch", output_format="PNG", alt="The projected face")
+        style.caption("Generated face" if generated else f"Projected ({face.mode})")
+    if generated:
+        style.small("This face was made by the generator, so its code is exact and there is nothing to project.")
+        return
+    style.facts(
+        [
+            ("Identity", f"{face.identity:.2f}", "cosine with the photo, 1 is the same"),
+            ("Distance", f"{face.l2:.3f}", "mean squared error, 0 is the same"),
+            ("Projection", face.mode, f"{face.seconds:.1f} s"),
+            ("Shown at", f"{face.image.shape[-1]} px", "the generator's size, enlarged"),
+        ]
+    )
+
+
+def _mode(machine: Engine, work: state.Workspace, face: Face) -> None:
+    running = state.job()
+    if running is not None:
+        _watch(machine)
+        return
+    if face.mode == "encoder":
+        if st.button(
+            "Refine the likeness",
+            key="refine",
+            icon=":material/auto_fix_high:",
+            help="Optimises the code for this photo. It takes a while, can be cancelled, and may edit less freely.",
+        ):
+            aligned = face.aligned
+
+            def refine(progress: Progress, cancel: Cancel) -> Face:
+                return machine.project(aligned, "refined", progress=progress, cancel=cancel)
+
+            st.session_state[state.JOB] = Job(refine, work.photo.hash)
+            st.rerun()
+    elif st.button("Back to the encoder's projection", key="unrefine", icon=":material/undo:"):
+        state.put(_swap(work, machine.project(face.aligned, "encoder")))
+        st.rerun()
+
+
+def _swap(work: state.Workspace, face: Face) -> state.Workspace:
+    """The same photo with another projection: the settings stay, the pictures are made anew."""
+    kept = work.history
+    return replace(work, face=face, history=History(face.hash, kept.entries, kept.position))
+
+
+@st.fragment(run_every="0.5s")
+def _watch(machine: Engine) -> None:
+    running = state.job()
+    if running is None:
+        return
+    with st.container(border=True, width=420):
+        st.progress(running.fraction, text=f"Refining … {running.message}")
+        if st.button("Cancel", key="cancel_refine", icon=":material/close:", disabled=running.cancelled):
+            running.cancel()
+    if running.done:
+        _finish(running)
+        st.rerun()
+
+
+def _finish(running: Job[Face]) -> None:
+    del st.session_state[state.JOB]
+    work = state.workspace()
+    try:
+        face = running.result()
+    except Cancelled:
+        return
+    except FacetError as error:
+        st.session_state[state.COMPLAINT] = str(error)
+        return
+    if work is not None and work.photo.hash == running.title:
+        state.put(_swap(work, face))
+
+
+def stop_job() -> None:
+    """Cancel a running refinement: its photo is leaving the table."""
+    running = st.session_state.pop(state.JOB, None)
+    if running is not None:
+        running.cancel()
+
+
+def _no_face(machine: Engine, work: state.Workspace) -> None:
+    st.error(work.trouble or "There is no face yet.", icon=":material/error:")
+    style.lead(
+        "You can show where the face is: click five points in this order. Or switch on 'Already aligned' if the "
+        "picture is a face crop already."
+    )
+    placed = work.points
+    done = len(placed) == len(POINT_NAMES)
+    asked = "All five points are placed." if done else f"Point {len(placed) + 1} of 5: {POINT_NAMES[len(placed)]}."
+    st.markdown(f"**{asked}**")
+    point_overlay(work.photo.pixels, placed, _add_point)
+    with st.container(horizontal=True):
+        if st.button("Use these points", key="use_points", type="primary", disabled=not done):
+            with sentences():
+                state.put(by_points(machine, work, placed))
+                st.rerun()
+        st.button("Remove the last", key="undo_point", disabled=not placed, on_click=_drop_point)
+    with st.expander("Type the points instead", icon=":material/keyboard:"):
+        width, height = work.photo.size
+        style.small(f"Ten numbers, x and y of each point in pixels of the photo ({width} × {height}).")
+        st.text_input("Points", key="typed_points", placeholder="x1 y1 x2 y2 x3 y3 x4 y4 x5 y5", on_change=_type_points)
+
+
+def _set_points(points: tuple[tuple[float, float], ...]) -> None:
+    work = state.workspace()
+    if work is not None:
+        state.put(replace(work, points=points))
+
+
+def _add_point(x: float, y: float) -> None:
+    work = state.workspace()
+    if work is not None and len(work.points) < len(POINT_NAMES):
+        _set_points((*work.points, (x, y)))
+
+
+def _drop_point() -> None:
+    work = state.workspace()
+    if work is not None:
+        _set_points(work.points[:-1])
+
+
+def _type_points() -> None:
+    text = str(st.session_state.get("typed_points", "")).replace(",", " ").replace(";", " ")
+    try:
+        numbers = np.array([float(part) for part in text.split()]).reshape(-1, 2)[: len(POINT_NAMES)]
+    except ValueError:
+        st.session_state[state.COMPLAINT] = "The points must be pairs of numbers, such as 120 200 190 198 155 250."
+        return
+    _set_points(tuple((float(x), float(y)) for x, y in numbers))

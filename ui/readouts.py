@@ -1,0 +1,100 @@
+"""The panel that says what an edit did: asked-for changes, changes nobody asked for, and all the rest."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import streamlit as st
+
+from ui import style
+from ui.controls import title_of
+from workbench.readout import Comparison
+
+PANEL_HEIGHT = 400
+LIKELIHOOD_SPAN = 0.3
+MARKS = {
+    "ask": '<span class="facet-mark ask">asked</span>',
+    "side": '<span class="facet-mark">unasked</span>',
+    "rest": "",
+}
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def change(before: float, after: float, *, edited: bool) -> str:
+    """The two probabilities, or the one of a face that is not edited."""
+    return f"{percent(before)} → {percent(after)}" if edited else percent(before)
+
+
+def points(value: float) -> str:
+    """A change in percentage points; a change that rounds to nothing is a plain 0."""
+    rounded = round(100 * value)
+    return "0" if rounded == 0 else f"{rounded:+d}"
+
+
+def row(name: str, before: float, after: float, kind: str) -> str:
+    """One line of the panel: name, mark, bar from before to after, probability now, change in points."""
+    low, high = sorted((before, after))
+    mark = MARKS[kind]
+    return (
+        f'<tr class="{kind}"><td class="n">{html.escape(title_of(name))}{mark}</td>'
+        f'<td class="b"><div class="facet-bar" title="before {percent(before)}, after {percent(after)}">'
+        f'<i style="left:{100 * low:.1f}%;width:{max(100 * (high - low), 1.5):.1f}%"></i>'
+        f'<u style="left:{100 * before:.1f}%"></u></div></td>'
+        f'<td class="p">{percent(after)}</td><td class="d">{points(after - before)}</td></tr>'
+    )
+
+
+def order(comparison: Comparison, asked: Sequence[str]) -> list[tuple[str, str]]:
+    """Names with their kind: what was asked for, what changed unasked, then the rest by the size of the change."""
+    wanted = [name for name in comparison.deltas if name in asked]
+    side = [name for name in comparison.unintended if name not in asked]
+    rest = sorted(
+        (name for name in comparison.deltas if name not in wanted and name not in side),
+        key=lambda name: -abs(comparison.deltas[name]),
+    )
+    return [*((n, "ask") for n in wanted), *((n, "side") for n in side), *((n, "rest") for n in rest)]
+
+
+def panel(comparison: Comparison, asked: Sequence[str]) -> None:
+    """All 40 readouts with the change of each; ``asked`` are the attributes that sliders were moved for."""
+    unasked = [name for name in comparison.unintended if name not in asked]
+    if not asked:
+        summary = "Nothing is edited yet: these are the readouts of the projection."
+    elif unasked:
+        summary = f"Changed without being asked: {', '.join(title_of(name) for name in unasked)}."
+    else:
+        summary = "No other attribute moved by more than 15 points."
+    style.small(summary)
+    before, after = comparison.before.values, comparison.after.values
+    body = "".join(row(name, before[name], after[name], kind) for name, kind in order(comparison, asked))
+    with st.container(height=PANEL_HEIGHT, border=False, key="readouts"):
+        st.html(f'<table class="facet-read"><tbody>{body}</tbody></table>')
+    style.small(
+        f"Probability now and its change in points, read by a classifier ({comparison.after.judge}). "
+        "The tick is the value before. A reading is an estimate about a picture, not a fact about a person."
+    )
+
+
+def gauge(before: float | None, after: float | None) -> None:
+    """How likely the edited code is under the flow; ``before`` and ``after`` in nats per dimension, None if not known.
+
+    The needle stands in the middle where the edit is as likely as the projection, and at an end where it is e^1 times
+    more or less likely per LIKELIHOOD_SPAN dimensions.
+    """
+    if before is None or after is None:
+        note, at = "Appears with the first edit: how likely the edited code is under the flow.", None
+    else:
+        change = after - before
+        at = min(1.0, max(0.0, 0.5 + 0.5 * change / LIKELIHOOD_SPAN))
+        verdict = "as likely as" if abs(change) < 0.02 else "more likely than" if change > 0 else "less likely than"
+        note = f"{after:.3f} nats per dimension, {change:+.3f}: {verdict} the projection."
+    needle = "" if at is None else f'<i style="left:{100 * at:.1f}%"></i>'
+    st.html(
+        f'<div class="facet-facts" style="--least:100%"><div><span>Likelihood</span></div></div>'
+        f'<div class="facet-gauge{" off" if at is None else ""}" role="img" aria-label="{note}">{needle}</div>'
+        f'<p class="facet-small">{note}</p>'
+    )

@@ -1,0 +1,90 @@
+"""The sidebar: whose face is on the table, what it runs on, and how to be forgotten."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from ui import state, style
+from ui.engine import engine, sentences
+from ui.pictures import data_uri
+from workbench.devices import available
+from workbench.face import to_uint8
+from workbench.manifest import families
+
+ORIGINS = {
+    "sample": "Generated sample face",
+    "random": "Generated random face",
+    "upload": "Your photo",
+    "camera": "Your camera picture",
+    "kept": "Kept edit of your photo",
+    "code": "Face from a saved code",
+}
+
+
+def _choose_engine() -> None:
+    new = state.EngineChoice(st.session_state["engine_family"], st.session_state["engine_device"])
+    if new != state.choice():
+        st.session_state[state.CHOICE] = new
+        st.session_state.pop(state.WORKSPACE, None)
+
+
+def show() -> None:
+    """Draw the sidebar for the current workspace."""
+    with st.sidebar:
+        work = state.workspace()
+        if work is not None and work.face is not None:
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.html(
+                    f'<img alt="Current face" width="84" height="84" style="border-radius:8px;display:block" '
+                    f'src="{data_uri(to_uint8(work.face.image), 168)}">',
+                    width=84,
+                )
+                st.html(
+                    f'<p class="facet-h">{ORIGINS[work.origin]}</p>'
+                    f'<p class="facet-small" style="margin:0">{_how(work)}</p>',
+                    width="stretch",
+                )
+        with sentences():
+            machine = engine()
+            style.facts(
+                [
+                    ("Weights", machine.family, ""),
+                    ("Device", str(machine.device).upper(), ""),
+                    ("Generator", f"{machine.size} px", ""),
+                ],
+                tight=True,
+            )
+        _engine_settings()
+        st.button(
+            "Forget everything",
+            key="wipe",
+            icon=":material/delete_sweep:",
+            help="Deletes the photos, faces, edits and codes of this session from memory.",
+            on_click=state.wipe,
+            width="stretch",
+        )
+        style.small(
+            "Photos stay in this program's memory for this session only. Nothing is written to disk, and nothing is "
+            "sent anywhere else."
+        )
+        style.small(
+            "Use pictures of yourself, or of people who agreed. Edited pictures are marked as AI-edited in their "
+            "metadata; do not pass them off as real."
+        )
+
+
+def _how(work: state.Workspace) -> str:
+    if work.origin in ("sample", "random", "code"):
+        return "no real person"
+    return f"{work.face.mode} projection" if work.face is not None else ""
+
+
+def _engine_settings() -> None:
+    names, devices = list(families()), ["auto", *available()]
+    if len(names) < 2 and len(devices) < 3:
+        return
+    with st.expander("Change weights or device", icon=":material/tune:"):
+        chosen = state.choice()
+        st.selectbox("Family of weights", names, index=names.index(chosen.family), key="engine_family")
+        st.selectbox("Device", devices, index=devices.index(chosen.device), key="engine_device")
+        st.button("Use these", on_click=_choose_engine, width="stretch")

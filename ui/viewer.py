@@ -1,0 +1,77 @@
+"""Which two pictures to compare: the face or the whole photo, with the photo's detail or the generator's pixels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from workbench.align import crop
+
+from ui.state import Workspace
+from workbench.editor import EditResult
+from workbench.engine import Engine
+from workbench.face import Face, Photo, to_uint8
+
+LARGEST_FACE = 768
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How a result is shown and saved."""
+
+    whole: bool = False
+    keep_detail: bool = True
+    colour_match: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """Two pictures (H,W,3) uint8 of one size, their labels, and what is seen in one line."""
+
+    before: np.ndarray
+    after: np.ndarray
+    labels: tuple[str, str]
+    note: str
+
+
+def face_side(face: Face) -> int:
+    """Side in pixels at which the photo's own face is cut out for viewing: its true size, within sensible bounds."""
+    quad = face.aligned.transform.quad
+    side = float(np.linalg.norm(quad[3] - quad[0]))
+    return int(np.clip(round(side), face.image.shape[-1], LARGEST_FACE))
+
+
+def composed(engine: Engine, face: Face, result: EditResult, options: ViewOptions) -> Photo:
+    """The whole photo with the edited face in it."""
+    return engine.compose(face, result, keep_detail=options.keep_detail, colour_match=options.colour_match)
+
+
+def view(engine: Engine, work: Workspace, face: Face, result: EditResult, options: ViewOptions) -> View:
+    """The pair of pictures that ``options`` ask for."""
+    if work.whole_photo and options.whole:
+        photo = composed(engine, face, result, options)
+        width, height = photo.size
+        return View(
+            face.aligned.photo.pixels, photo.pixels, ("Photo", "Edited"), f"Whole photo, {width} × {height} pixels"
+        )
+    if work.whole_photo and options.keep_detail:
+        photo = composed(engine, face, result, options)
+        side, quad = face_side(face), face.aligned.transform.quad
+        before, after = crop(face.aligned.photo, quad, side).image, crop(photo, quad, side).image
+        return View(
+            before,
+            after,
+            ("Photo", "Edited"),
+            f"The photo's own detail, edited at {engine.size} × {engine.size} pixels",
+        )
+    note = f"The generator's own pixels, {engine.size} × {engine.size}"
+    return View(to_uint8(face.image), to_uint8(result.image), ("Projection", "Edited"), note)
+
+
+def download_pixels(
+    engine: Engine, work: Workspace, face: Face, result: EditResult, options: ViewOptions
+) -> np.ndarray:
+    """What the download holds: the same picture as the right side of the view, at full size."""
+    if work.whole_photo and options.whole:
+        return composed(engine, face, result, options).pixels
+    return view(engine, work, face, result, options).after
