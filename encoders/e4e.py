@@ -81,7 +81,7 @@ class Encoder4Editing(nn.Module):
         self.stage = self.n_latent - 1
 
     def set_stage(self, stage: int) -> None:
-        """Activate the differences of rows 1..``stage`` (0: one code for all; n_latent - 1: all rows). Raises ValueError."""
+        """Activate the differences of rows 1..``stage`` (0: none, n_latent - 1: all). Raises ValueError."""
         if not 0 <= stage < self.n_latent:
             raise ValueError(f"stage must be in 0..{self.n_latent - 1}, not {stage}")
         self.stage = stage

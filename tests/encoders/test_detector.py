@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from encoders.detector import STRIDES, FaceDetector, box_overlap, cells, merge
+from encoders.detector import MEAN_POINTS, STRIDES, FaceDetector, box_overlap, cells, merge
 from encoders.landmarks import LandmarkNet
 
 
@@ -31,7 +31,8 @@ def test_guesses_start_at_their_cells() -> None:
     out = network(torch.zeros(1, 3, 64, 96))
     grid = torch.cat([cells(64 // s, 96 // s, s) for s in STRIDES])
     torch.testing.assert_close((out.boxes[0, :, :2] + out.boxes[0, :, 2:]) / 2, grid)
-    torch.testing.assert_close(out.points[0], grid[:, None].expand(-1, 5, -1))
+    size = (out.boxes[0, :, 2:] - out.boxes[0, :, :2])[:, None]
+    torch.testing.assert_close(out.points[0], grid[:, None] + size * torch.tensor(MEAN_POINTS))
     assert cells(2, 3, 8).tolist() == [[4, 4], [12, 4], [20, 4], [4, 12], [12, 12], [20, 12]]
 
 
