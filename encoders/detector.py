@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 STRIDES = (8, 16, 32)
+MEAN_POINTS = ((-0.228, -0.115), (0.222, -0.115), (0.0, 0.085), (-0.195, 0.236), (0.195, 0.236))  # in a box of side 1
 
 
 def conv(
@@ -92,7 +93,8 @@ class FaceDetector(nn.Module):
             half = out[..., 3:5].clamp(-4, 4).exp() * stride
             logits.append(out[..., 0])
             boxes.append(torch.cat([centre - half, centre + half], -1))
-            points.append(grid[:, None] + out[..., 5:].unflatten(-1, (5, 2)) * stride)
+            place = out[..., 5:].unflatten(-1, (5, 2)) * 0.5 + out.new_tensor(MEAN_POINTS)
+            points.append(centre[..., None, :] + 2 * half[..., None, :] * place)
         return Candidates(torch.cat(logits, 1), torch.cat(boxes, 1), torch.cat(points, 1))
 
 

@@ -28,7 +28,8 @@ class LabelledPhoto:
 
 def read_photos(archive: Path, labels: Path, keep_held_out: bool = False) -> list[LabelledPhoto]:
     """The photos of a zip with their cached labels; people held out are left away, or the only ones kept."""
-    stored = np.load(labels)
+    with np.load(labels) as file:
+        stored = {key: file[key] for key in file.files}
     index = {str(name): i for i, name in enumerate(stored["names"])}
     result = []
     for name, data in photos(archive):
