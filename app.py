@@ -6,6 +6,7 @@ import streamlit as st
 
 from ui import sidebar, style
 from ui.engine import sentences
+from ui.state import ROUTED
 
 st.set_page_config(page_title="Facet", page_icon=":material/face_retouching_natural:", layout="wide")
 style.apply()
@@ -16,6 +17,7 @@ page = st.navigation(
         st.Page("pages/semantic_edit.py", title="Semantic edit", icon=":material/tune:"),
     ]
 )
+st.session_state[ROUTED] = True
 with sentences():
     page.run()
 sidebar.show()

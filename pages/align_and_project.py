@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import projecting, sources, style
-from ui.engine import engine
+from ui.engine import engine, through_router
 
+through_router()
 machine = engine()
 st.title("Align & project")
 style.lead(

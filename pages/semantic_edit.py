@@ -5,8 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import editing, projecting, style
-from ui.engine import engine
+from ui.engine import engine, through_router
 
+through_router()
 machine = engine()
 st.title("Semantic edit")
 style.lead(

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from workbench.images import load_image
 
 from ui.state import Incoming, Origin, Workspace
 from workbench.editor import EditRequest, EditResult
@@ -14,6 +13,7 @@ from workbench.engine import Engine
 from workbench.errors import BadRequest, NoFace
 from workbench.face import AlignedFace, Detection, Face, Photo
 from workbench.history import History
+from workbench.images import load_image
 
 
 def from_generated(face: Face, origin: Origin) -> Workspace:

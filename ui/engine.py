@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from ui.state import choice
+from ui.state import ROUTED, choice
 from workbench.engine import Engine
 from workbench.errors import FacetError
 
@@ -22,6 +22,15 @@ def engine() -> Engine:
     """The engine of this session's choice."""
     chosen = choice()
     return build(chosen.family, chosen.device)
+
+
+def through_router() -> None:
+    """Send a visitor to the router who came to a page's own address before anyone had opened the app.
+
+    Streamlit runs a file in ``pages/`` alone until the first call of ``st.navigation``.
+    """
+    if not st.session_state.get(ROUTED):
+        st.switch_page("app.py")
 
 
 @contextmanager

@@ -70,9 +70,7 @@ def grid(machine: Engine, face: Face, spec: EditorSpec, base: EditRequest) -> No
         return
     strengths = _strengths(attributes[down], GRID_STEPS)
     with st.spinner("Rendering the grid …"):
-        pictures = machine.grid(
-            face, attributes[down].name, attributes[across].name, strengths, spec.name, base=base
-        )
+        pictures = machine.grid(face, attributes[down].name, attributes[across].name, strengths, spec.name, base=base)
     pairs = [(a, b) for a in strengths for b in strengths]
     cells = "".join(
         _cell(picture, f"{a:+.2f} / {b:+.2f}", abs(a) < 1e-9 and abs(b) < 1e-9)

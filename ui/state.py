@@ -13,7 +13,7 @@ from workbench.history import History
 
 Origin = Literal["sample", "random", "upload", "camera", "kept", "code"]
 WORKSPACE, INCOMING, JOB, CHOICE = "facet_workspace", "facet_incoming", "facet_job", "facet_engine"
-COMPLAINT = "facet_complaint"
+COMPLAINT, ROUTED = "facet_complaint", "facet_routed"
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from workbench.align import crop
 
 from ui.state import Workspace
+from workbench.align import crop
 from workbench.editor import EditResult
 from workbench.engine import Engine
 from workbench.face import Face, Photo, to_uint8

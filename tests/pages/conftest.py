@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 import ui.engine
@@ -26,7 +28,9 @@ def find_played(photo: Photo) -> tuple[Detection, ...]:
     """Wide photos have two faces, flat ones none, all others one in the middle."""
     width, height = photo.size
     if photo.pixels.std() < 2:
-        raise NoFace(f"No face was found in '{photo.name}'; use a photo with a larger face, or place five points by hand.")
+        raise NoFace(
+            f"No face was found in '{photo.name}'; use a photo with a larger face, or place five points by hand."
+        )
     centres = [0.3, 0.75] if width > 1.5 * height else [0.5]
     found = []
     for at in centres:
@@ -47,23 +51,33 @@ def machine(tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 @pytest.fixture
-def app(machine: Engine) -> AppTest:
-    """The app as a first-time visitor finds it."""
+def app(machine: Engine, monkeypatch: pytest.MonkeyPatch) -> AppTest:
+    """The app as a first-time visitor finds it.
+
+    A server runs the router every time once ``st.navigation`` was called; AppTest forgets that between two runs.
+    """
+    begin = PagesManager.__init__
+
+    def routed(self: PagesManager, *args: Any, **kwargs: Any) -> None:
+        begin(self, *args, **kwargs)
+        PagesManager.uses_pages_directory = False
+
+    monkeypatch.setattr(PagesManager, "__init__", routed)
     return AppTest.from_file(str(APP), default_timeout=60).run()
 
 
 @pytest.fixture
 def photo_bytes() -> Callable[..., bytes]:
-    """Makes the PNG of a generated pattern, so that no photo of a person is needed."""
+    """Makes the file of a generated pattern, so that no photo of a person is needed."""
 
-    def make(width: int = 120, height: int = 100, *, flat: bool = False, seed: int = 0) -> bytes:
+    def make(width: int = 120, height: int = 100, *, flat: bool = False, seed: int = 0, form: str = "PNG") -> bytes:
         rng = np.random.default_rng(seed)
         small = rng.integers(30, 220, (6, 6, 3), dtype=np.uint8)
         pixels = np.full((height, width, 3), 90, np.uint8)
         if not flat:
             pixels = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
         buffer = io.BytesIO()
-        Image.fromarray(pixels).save(buffer, "PNG")
+        Image.fromarray(pixels).save(buffer, form)
         return buffer.getvalue()
 
     return make

@@ -102,7 +102,7 @@ def test_samples_and_random_faces_come_on_the_table(app):
 
 def test_the_camera_works_like_an_upload(app, photo_bytes):
     app.segmented_control(key="source_kind").set_value("camera").run()
-    app.camera_input(key="camera").upload("shot.png", photo_bytes(), "image/png")
+    app.camera_input(key="camera").upload("shot.jpg", photo_bytes(form="JPEG"), "image/jpeg")
     calm(app.run())
     assert work(app).origin == "camera"
 
@@ -114,10 +114,9 @@ def test_refining_runs_beside_the_page_and_can_go_back(app, photo_bytes, machine
     )
     upload(app, photo_bytes())
     app.button(key="refine").click().run()
-    running = app.session_state[state.JOB] if state.JOB in app.session_state else None
-    if running is not None:
-        assert running.wait(60)
-        calm(app.run())
+    if state.JOB in app.session_state:
+        assert app.session_state[state.JOB].wait(60)
+        app.run()
     calm(app)
     assert work(app).face.mode == "refined"
     calm(app.button(key="unrefine").click().run())
