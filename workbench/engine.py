@@ -350,7 +350,8 @@ class Engine:
         Changes of attributes that ``request`` asks for are intended; without a request every change is unintended.
         """
         started = time.perf_counter()
-        key, key_face, key_target = content_hash(image), content_hash(face.image), content_hash(face.target)
+        # The face's hash stands for its two pictures, so that a slider move hashes one picture and not three.
+        key, key_face = content_hash(image), face.hash
         before, after = self._readout(face.image, key_face), self._readout(image, key)
         vector = self._embedding(image, key)
         deltas = reading.differences(before, after)
@@ -358,7 +359,7 @@ class Engine:
             before,
             after,
             deltas,
-            identity=float(vector @ self._embedding(face.target, key_target)),
+            identity=float(vector @ self._embedding(face.target, key_face + "target")),
             identity_kept=float(vector @ self._embedding(face.image, key_face)),
             unintended=reading.unintended(deltas, self._asked(request)),
             seconds=time.perf_counter() - started,
@@ -400,6 +401,15 @@ class Engine:
             return replace(pasted, hash=key)
 
         return self._composed.get(key, make)
+
+    def forget(self) -> None:
+        """Drop all that is kept of photos and faces, for every user of this engine; the networks stay.
+
+        Nothing is lost but time: what is asked for again is made again.
+        """
+        kept = (self._detections, self._aligned, self._faces, self._edits, self._reads)
+        for cache in (*kept, self._embeddings, self._sheets, self._composed, self._editors):
+            cache.clear()
 
     def _check_space(self, latent: Latent) -> None:
         if latent.generator != self.generator_id:
