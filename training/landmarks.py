@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data import container
-from encoders.landmarks import LandmarkNet, Landmarks
+from encoders.landmarks import LandmarkNet, Landmarks, places
 from training.detector import read_sources
 from training.scenes import LabelledPhoto, SceneMaker, spoil
 from training.teachers import FLIP5, FLIP68, decode
@@ -40,7 +40,7 @@ class CropMaker:
         image = decode(photo.data)
         quad = landmark_quad(photo.points[i])
         side, centre = quad_side(quad), quad.mean(0)
-        wild = 2.0 if rng.random() < 0.15 else 1.0
+        wild = 2.0 if rng.random() < 0.4 else 1.0
         angle, scale = np.deg2rad(rng.normal(0, 7 * wild)), np.exp(rng.normal(0, 0.08 * wild))
         turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         quad = centre + rng.normal(0, 0.035 * wild, 2) * side + (quad - centre) @ turn.T
@@ -101,10 +101,9 @@ def landmark_losses(out: Landmarks, points: Tensor, face: Tensor) -> dict[str, T
 def start_at_the_mean(model: LandmarkNet, maker: CropMaker, rng: np.random.Generator) -> None:
     """Make an untrained network answer with the mean face, which its small steps would take long to reach."""
     mean = np.mean([maker.face(rng)[1] for _ in range(100)], axis=0)
-    last = model.points[-1]
+    away = (places(model.prior.shape[1])[None] - torch.from_numpy(mean).float()[:, None]).square().sum(-1)
     with torch.no_grad():
-        last.bias.copy_(torch.from_numpy((mean - 0.5) / 0.2).float().flatten())  # type: ignore[union-attr]
-        last.weight.mul_(0.2)  # type: ignore[union-attr]
+        model.prior.copy_((-away / (2 * 0.1**2)).unflatten(1, model.prior.shape[1:]))
 
 
 def main(argv: list[str] | None = None) -> None:

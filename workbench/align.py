@@ -40,6 +40,7 @@ COARSE_SIDES = (256, 128)  # cheap looks for faces that fill the picture
 FINE_SIDE = 1600  # a third one, only when the first finds none or only small ones
 SMALL_FACE = 34  # pixels of the first look below which the third is worth its time
 MOST_FACES = 64
+LEAST_FACE = 0.3  # of the landmark network
 
 
 class Backend(Protocol):
@@ -104,33 +105,48 @@ class StarterBackend:
     def finish(
         self, pixels: np.ndarray, working: np.ndarray, scores: Tensor, boxes: Tensor, points: Tensor
     ) -> tuple[Detection, ...]:
-        """Landmarks for each guess; guesses in which the landmark network sees no face are dropped."""
+        """Landmarks for each guess; guesses in which the landmark network sees no face are dropped.
+
+        The network looks twice: the second crop is cut by the first look's points, which are better than the detector's.
+        """
+        five = points.double().cpu().numpy()
+        place, faces = self.read(pixels, working, five)
+        place, faces = self.read(pixels, working, place[:, 68:], faces > LEAST_FACE)
+        found = []
+        for i, (own, face) in enumerate(zip(place, faces, strict=True)):
+            score = float(np.sqrt(float(scores[i]) * face))
+            if face > LEAST_FACE and score > self.threshold:
+                box = tuple(float(v) for v in boxes[i])
+                found.append(describe(Detection(box, own[68:], own[:68], min(score, 1.0)), pixels.shape))  # type: ignore[arg-type]
+        return tuple(found)
+
+    def read(
+        self, pixels: np.ndarray, working: np.ndarray, five: np.ndarray, wanted: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Points (N,73,2) in the photo and the chance (N,) of a face for crops around five points (N,5,2)."""
         size = self.landmarks.input_size
+        place, faces = np.zeros((len(five), 73, 2)), np.zeros(len(five))
         crops, quads, kept = [], [], []
-        for i, five in enumerate(points.double().numpy()):
+        for i, own in enumerate(five):
+            if wanted is not None and not wanted[i]:
+                continue
             try:
-                quad = landmark_quad(five)
-            except BadRequest:
+                quad = landmark_quad(own)
+            except BadRequest:  # points on one spot: no face
                 continue
             crops.append(view(pixels, working, quad, size))
             quads.append(quad)
             kept.append(i)
         if not crops:
-            return ()
+            return place, faces
         batch = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         out = self.landmarks(batch.contiguous(memory_format=torch.channels_last))
-        faces = out.logit.sigmoid().cpu().numpy()
+        faces[kept] = out.logit.sigmoid().double().cpu().numpy()
         both = torch.cat([out.points68, out.points5], 1).double().cpu().numpy()
-        found = []
-        for i, quad, relative, face in zip(kept, quads, both, faces, strict=True):
-            score = float(np.sqrt(float(scores[i]) * float(face)))
-            if face < 0.3 or score < self.threshold:
-                continue
+        for i, quad, relative in zip(kept, quads, both, strict=True):
             tl, bl, _, tr = quad
-            place = tl + relative @ np.stack([tr - tl, bl - tl])
-            box = tuple(float(v) for v in boxes[i])
-            found.append(describe(Detection(box, place[68:], place[:68], min(score, 1.0)), pixels.shape))  # type: ignore[arg-type]
-        return tuple(found)
+            place[i] = tl + relative @ np.stack([tr - tl, bl - tl])
+        return place, faces
 
 
 class FaceAlignmentBackend:
