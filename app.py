@@ -8,7 +8,7 @@ from ui import sidebar, style
 from ui.engine import sentences
 from ui.state import ROUTED
 
-st.set_page_config(page_title="Facet", page_icon=":material/face_retouching_natural:", layout="wide")
+st.set_page_config(page_title="Facet", page_icon=str(style.ASSETS / "icon.png"), layout="wide")
 style.apply()
 
 page = st.navigation(

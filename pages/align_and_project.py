@@ -14,7 +14,8 @@ style.lead(
     "Bring a photo of a person. The face is found, aligned, and expressed as a code that the generator understands; "
     "that code is what the sliders edit."
 )
-left, right = st.columns([0.34, 0.66], gap="large")
+with st.container(key="source_row"):
+    left, right = st.columns([0.34, 0.66], gap="large")
 with left:
     sources.picker(machine)
 projecting.take(machine)

@@ -8,10 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from ui.state import Incoming, Origin, Workspace
+from workbench.align import detection_from_points
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
 from workbench.errors import BadRequest, NoFace
-from workbench.face import AlignedFace, Detection, Face, Photo
+from workbench.face import AlignedFace, Face, Photo
 from workbench.history import History
 from workbench.images import load_image
 
@@ -58,15 +59,7 @@ def by_points(engine: Engine, work: Workspace, points: Sequence[tuple[float, flo
     five = np.asarray(points, dtype=np.float64)
     if five.shape != (5, 2) or not np.isfinite(five).all():
         raise BadRequest("Five points are needed: both eyes, the tip of the nose and both corners of the mouth.")
-    if np.linalg.norm(five[1] - five[0]) < 4 or five[0, 0] >= five[1, 0]:
-        raise BadRequest(
-            "These points do not look like a face: the first must be the eye on the left of the picture, the second "
-            "the eye on the right; undo them and place them again."
-        )
-    low, high = five.min(axis=0), five.max(axis=0)
-    reach = 0.6 * (high - low)
-    box = (*(low - reach).tolist(), *(high + reach).tolist())
-    detection = Detection((box[0], box[1], box[2], box[3]), five, None, 1.0, ())
+    detection = detection_from_points(five, work.photo)
     return choose_face(engine, replace(work, detections=(detection,), points=tuple(map(tuple, five.tolist()))), 0)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import streamlit as st
+from streamlit.components.v2 import component
 
 from ui.pictures import data_uri
 from ui.style import asset
@@ -20,13 +21,13 @@ POINT_NAMES = (
 )
 
 
-_faces = st.components.v2.component(
+_faces = component(
     "facet_faces",
     html='<div class="frame"><img alt="Photo with the faces found"></div>',
     css=asset("chooser.css"),
     js=asset("faces.js"),
 )
-_points = st.components.v2.component(
+_points = component(
     "facet_points",
     html='<div class="frame points"><img alt="Photo to place points on"></div>',
     css=asset("chooser.css"),

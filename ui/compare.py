@@ -6,14 +6,12 @@ Everything runs in the browser: moving the handle costs no rerun, and nothing is
 from __future__ import annotations
 
 import numpy as np
-import streamlit as st
+from streamlit.components.v2 import component
 
 from ui.pictures import data_uri
 from ui.style import asset
 
-_mount = st.components.v2.component(
-    "facet_compare", html=asset("compare.html"), css=asset("compare.css"), js=asset("compare.js")
-)
+_mount = component("facet_compare", html=asset("compare.html"), css=asset("compare.css"), js=asset("compare.js"))
 
 
 def compare(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import streamlit as st
 
 from ui import controls, export, readouts, sheets, state, style
@@ -20,7 +21,7 @@ from workbench.history import History
 from workbench.readout import Comparison
 
 ALIGN_PAGE = "pages/align_and_project.py"
-FACE_WIDTH, PHOTO_WIDTH = 384, 460
+FACE_WIDTH, PHOTO_WIDTH, PHOTO_HEIGHT = 384, 760, 620
 HISTORY_SHOWN = 40
 
 
@@ -130,14 +131,16 @@ def _results(
 def _compare_tab(
     machine: Engine, work: state.Workspace, face: Face, spec: EditorSpec, result: EditResult, comparison: Comparison
 ) -> None:
+    above = st.container(gap="small")
     with st.container(key="compare_row"):
         middle, side = st.columns([1.2, 1], gap="large")
     with middle:
-        canvas = st.container(gap="small")
+        beside = st.container(gap="small")
         options = _view_options(work)
-        with canvas:
+        whole = work.whole_photo and options.whole
+        with above if whole else beside:
             shown = view(machine, work, face, result, options)
-            width = PHOTO_WIDTH if work.whole_photo and options.whole else FACE_WIDTH
+            width = _photo_width(shown.after) if whole else FACE_WIDTH
             compare(shown.before, shown.after, labels=shown.labels, width=width)
             style.caption(shown.note)
         export.buttons(machine, work, face, result, options)
@@ -156,6 +159,11 @@ def _compare_tab(
         asked = [c.attribute for c in spec.controls if c.attribute and c.name in result.request.values]
         readouts.panel(comparison, asked)
         _history(work.history)
+
+
+def _photo_width(photo: np.ndarray) -> int:
+    height, width = photo.shape[:2]
+    return int(min(PHOTO_WIDTH, PHOTO_HEIGHT * width / height))
 
 
 def _view_options(work: state.Workspace) -> ViewOptions:

@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from ui import state, style
-from ui.actions import by_points, choose_face, from_generated, open_incoming, open_photo
-from ui.chooser import POINT_NAMES, face_overlay, point_overlay
+from ui import points, state, style
+from ui.actions import choose_face, from_generated, open_incoming, open_photo
+from ui.chooser import face_overlay
 from ui.engine import sentences
 from ui.jobs import Job
 from ui.sources import LATEST_ALIGNED
@@ -59,7 +59,7 @@ def show(machine: Engine) -> None:
     for note in work.notes:
         st.info(note, icon=":material/info:")
     if work.face is None:
-        _no_face(machine, work)
+        points.ask(machine, work)
         return
     if len(work.detections) > 1:
         _choose(machine, work)
@@ -115,15 +115,16 @@ def _pick(machine: Engine, index: int) -> None:
 
 def _pair(work: state.Workspace, face: Face) -> None:
     generated = work.origin in ("sample", "random", "code")
-    with st.container(key="pair", width=2 * FACE_WIDTH + 24):
-        places = st.columns(2, gap="medium")
-    if not generated:
+    if generated:
+        with st.container(width=FACE_WIDTH):
+            _face(to_uint8(face.image), "Generated face")
+    else:
+        with st.container(key="pair", width=2 * FACE_WIDTH + 24):
+            places = st.columns(2, gap="medium")
         with places[0]:
-            st.image(to_uint8(face.target), width="stretch", output_format="PNG", alt="The aligned face")
-            style.caption("Aligned photo")
-    with places[0] if generated else places[1]:
-        st.image(to_uint8(face.image), width="stretch", output_format="PNG", alt="The projected face")
-        style.caption("Generated face" if generated else f"Projected ({face.mode})")
+            _face(to_uint8(face.target), "Aligned photo")
+        with places[1]:
+            _face(to_uint8(face.image), f"Projected ({face.mode})")
     if generated:
         style.small("This face was made by the generator, so its code is exact and there is nothing to project.")
         return
@@ -135,6 +136,11 @@ def _pair(work: state.Workspace, face: Face) -> None:
             ("Shown at", f"{face.image.shape[-1]} px", "the generator's size, enlarged"),
         ]
     )
+
+
+def _face(pixels: np.ndarray, caption: str) -> None:
+    st.image(pixels, width="stretch", output_format="PNG", alt=caption)
+    style.caption(caption)
 
 
 def _mode(machine: Engine, work: state.Workspace, face: Face) -> None:
@@ -200,54 +206,3 @@ def stop_job() -> None:
     running = st.session_state.pop(state.JOB, None)
     if running is not None:
         running.cancel()
-
-
-def _no_face(machine: Engine, work: state.Workspace) -> None:
-    st.error(work.trouble or "There is no face yet.", icon=":material/error:")
-    style.lead(
-        "You can show where the face is: click five points in this order. Or switch on 'Already aligned' if the "
-        "picture is a face crop already."
-    )
-    placed = work.points
-    done = len(placed) == len(POINT_NAMES)
-    asked = "All five points are placed." if done else f"Point {len(placed) + 1} of 5: {POINT_NAMES[len(placed)]}."
-    st.markdown(f"**{asked}**")
-    point_overlay(work.photo.pixels, placed, _add_point)
-    with st.container(horizontal=True):
-        if st.button("Use these points", key="use_points", type="primary", disabled=not done):
-            with sentences():
-                state.put(by_points(machine, work, placed))
-                st.rerun()
-        st.button("Remove the last", key="undo_point", disabled=not placed, on_click=_drop_point)
-    with st.expander("Type the points instead", icon=":material/keyboard:"):
-        width, height = work.photo.size
-        style.small(f"Ten numbers, x and y of each point in pixels of the photo ({width} × {height}).")
-        st.text_input("Points", key="typed_points", placeholder="x1 y1 x2 y2 x3 y3 x4 y4 x5 y5", on_change=_type_points)
-
-
-def _set_points(points: tuple[tuple[float, float], ...]) -> None:
-    work = state.workspace()
-    if work is not None:
-        state.put(replace(work, points=points))
-
-
-def _add_point(x: float, y: float) -> None:
-    work = state.workspace()
-    if work is not None and len(work.points) < len(POINT_NAMES):
-        _set_points((*work.points, (x, y)))
-
-
-def _drop_point() -> None:
-    work = state.workspace()
-    if work is not None:
-        _set_points(work.points[:-1])
-
-
-def _type_points() -> None:
-    text = str(st.session_state.get("typed_points", "")).replace(",", " ").replace(";", " ")
-    try:
-        numbers = np.array([float(part) for part in text.split()]).reshape(-1, 2)[: len(POINT_NAMES)]
-    except ValueError:
-        st.session_state[state.COMPLAINT] = "The points must be pairs of numbers, such as 120 200 190 198 155 250."
-        return
-    _set_points(tuple((float(x), float(y)) for x, y in numbers))

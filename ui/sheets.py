@@ -49,7 +49,7 @@ def strip(machine: Engine, face: Face, spec: EditorSpec, base: EditRequest) -> N
     cells = "".join(
         _cell(picture, f"{value:+.2f}", abs(value) < 1e-9) for picture, value in zip(pictures, strengths, strict=True)
     )
-    st.html(f'<div class="facet-sheet" style="--n:{STRIP_STEPS}">{cells}</div>')
+    st.html(f'<div class="facet-sheet strip" style="--n:{STRIP_STEPS}">{cells}</div>')
     style.small(f"{title_of(name)} from remove to add; the outlined picture leaves it unchanged. {OTHERS}")
 
 

@@ -12,13 +12,19 @@ from workbench.face import to_uint8
 from workbench.manifest import families
 
 ORIGINS = {
-    "sample": "Generated sample face",
-    "random": "Generated random face",
+    "sample": "Sample face",
+    "random": "Random face",
     "upload": "Your photo",
-    "camera": "Your camera picture",
-    "kept": "Kept edit of your photo",
-    "code": "Face from a saved code",
+    "camera": "Camera picture",
+    "kept": "Kept edit",
+    "code": "Saved code",
 }
+
+
+def _forget() -> None:
+    state.wipe()
+    with sentences():
+        engine().forget()
 
 
 def _choose_engine() -> None:
@@ -59,8 +65,8 @@ def show() -> None:
             "Forget everything",
             key="wipe",
             icon=":material/delete_sweep:",
-            help="Deletes the photos, faces, edits and codes of this session from memory.",
-            on_click=state.wipe,
+            help="Deletes photos, faces, edits and codes from memory, the engine's copies included.",
+            on_click=_forget,
             width="stretch",
         )
         style.small(
