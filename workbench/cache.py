@@ -21,6 +21,11 @@ class LRU(Generic[Value]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._items.clear()
+
     def peek(self, key: object) -> Value | None:
         """The value of ``key`` if it is there; it counts as used."""
         with self._lock:
