@@ -26,7 +26,8 @@ class SemanticEstimator(nn.Module):
 
     def logits(self, image: Tensor) -> Tensor:
         """Values (B,n) before the sigmoid, for ``image`` (B,3,H,W) in [-1, 1] of any size."""
-        return self.backbone(resize(image, self.input_size))
+        # Renderings come with their channels last, and torch 2.13 then writes past its buffers in narrow networks.
+        return self.backbone(resize(image, self.input_size).contiguous())
 
     def forward(self, image: Tensor) -> Tensor:
         """Semantic variables (B,n) in (0,1) of ``image`` (B,3,H,W) in [-1, 1] of any size."""

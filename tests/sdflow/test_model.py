@@ -204,7 +204,7 @@ def test_arguments_are_read_off_a_state() -> None:
 @torch.no_grad()
 def test_the_estimator_takes_pictures_of_any_size() -> None:
     torch.manual_seed(0)
-    estimator = SemanticEstimator(3, depth=18, width=4, input_size=32).eval()
+    estimator = SemanticEstimator(3, depth=18, width=8, input_size=32).eval()
     image = torch.rand(2, 3, 64, 64) * 2 - 1
     values = estimator(image)
     assert values.shape == (2, 3)

