@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from encoders.detector import FaceDetector, merge
+from encoders.detector import FaceDetector, box_overlap, merge
 from encoders.landmarks import LandmarkNet
 from workbench.crop import crop, ffhq_quad, landmark_quad, quad_side, warp_square
 from workbench.errors import BadRequest, MissingWeights, NoFace
@@ -112,10 +112,16 @@ class StarterBackend:
         five = points.double().cpu().numpy()
         place, faces = self.read(pixels, working, five)
         place, faces = self.read(pixels, working, place[:, 68:], faces > LEAST_FACE)
-        found = []
+        found: list[Detection] = []
+        spans = torch.from_numpy(np.concatenate([place.min(1), place.max(1)], axis=1))
+        taken = spans[:0]
         for i, (own, face) in enumerate(zip(place, faces, strict=True)):
             score = float(np.sqrt(float(scores[i]) * face))
+            # Two guesses on parts of one face end on the same points.
+            if len(taken) and float(box_overlap(spans[i : i + 1], taken).max()) > 0.35:
+                continue
             if face > LEAST_FACE and score > self.threshold:
+                taken = torch.cat([taken, spans[i : i + 1]])
                 box = tuple(float(v) for v in boxes[i])
                 found.append(describe(Detection(box, own[68:], own[:68], min(score, 1.0)), pixels.shape))  # type: ignore[arg-type]
         return tuple(found)
