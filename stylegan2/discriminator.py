@@ -12,7 +12,9 @@ from stylegan2.generator import channel_table
 from stylegan2.layers import BiasLeakyReLU, EqualConv2d, EqualLinear, Filter
 
 
-def conv_layer(inputs: int, outputs: int, kernel: int, *, down: bool = False, activate: bool = True, bias: bool = True) -> nn.Sequential:
+def conv_layer(
+    inputs: int, outputs: int, kernel: int, *, down: bool = False, activate: bool = True, bias: bool = True
+) -> nn.Sequential:
     """Optional filter and stride 2, convolution, bias and leaky ReLU; the positions in the sequence are the key names."""
     layers: list[nn.Module] = []
     if down:
@@ -20,7 +22,12 @@ def conv_layer(inputs: int, outputs: int, kernel: int, *, down: bool = False, ac
         layers.append(Filter(pad=((total + 1) // 2, total // 2)))
     layers.append(
         EqualConv2d(
-            inputs, outputs, kernel, stride=2 if down else 1, padding=0 if down else kernel // 2, bias=bias and not activate
+            inputs,
+            outputs,
+            kernel,
+            stride=2 if down else 1,
+            padding=0 if down else kernel // 2,
+            bias=bias and not activate,
         )
     )
     if activate:
@@ -46,14 +53,18 @@ def minibatch_stddev(x: Tensor, group: int = 4) -> Tensor:
     batch, channels, height, width = x.shape
     group = math.gcd(batch, group) if batch % min(batch, group) else min(batch, group)
     y = x.reshape(group, -1, channels, height, width)
-    deviation = torch.sqrt(y.float().var(0, unbiased=False) + 1e-8).mean([1, 2, 3], keepdim=True)
+    deviation = torch.sqrt((y.float() if y.dtype.itemsize < 4 else y).var(0, unbiased=False) + 1e-8).mean(
+        [1, 2, 3], keepdim=True
+    )
     return torch.cat([x, deviation.repeat(group, 1, height, width).to(x.dtype)], 1)
 
 
 class Discriminator(nn.Module):
     """Images (B,3,size,size) in [-1, 1] to scores (B,1); keys as in rosinality's conversion."""
 
-    def __init__(self, size: int, channel_multiplier: int = 2, *, channels: Mapping[int, int] | Mapping[str, int] | None = None) -> None:
+    def __init__(
+        self, size: int, channel_multiplier: int = 2, *, channels: Mapping[int, int] | Mapping[str, int] | None = None
+    ) -> None:
         super().__init__()
         table = {int(k): int(v) for k, v in channels.items()} if channels else channel_table(channel_multiplier)
         self.size = size

@@ -82,6 +82,24 @@ class Generator(nn.Module):
                 module.form = form
         return self
 
+    def set_precision(self, precision: torch.dtype) -> Generator:
+        """Dtype of the convolutions' activations, ``torch.float32`` (default) or ``torch.bfloat16``.
+
+        Weights, styles, RGB and the sum of the RGB levels stay float32.
+        """
+        for module in self.modules():
+            if isinstance(module, StyledConv):
+                module.precision = precision
+        return self
+
+    def prepare(self) -> Generator:
+        """Keep what inference on CPU derives from the weights alone; dropped by training, loading or moving them."""
+        self.conv1.conv.prepare(4)
+        for i, conv in enumerate(self.convs):
+            # Convolutions come in pairs, the first of which doubles the size.
+            conv.conv.prepare(4 << ((i + 1) // 2))
+        return self
+
     def map(self, z: Tensor) -> Tensor:
         """Map ``z`` (B,style_dim), standard normal, to w (B,style_dim)."""
         return self.style(z)
@@ -92,7 +110,10 @@ class Generator(nn.Module):
         return self.map(z.to(self.conv1.conv.weight.device)).mean(0)
 
     def noise_maps(self, noise: Noise, batch: int) -> list[Tensor]:
-        """The maps (1 or B,1,r,r) for ``noise``: None registered, an int a seed, a torch.Generator a fresh draw per sample, or given maps."""
+        """The maps (1 or B,1,r,r) for ``noise``.
+
+        None: the registered ones. An int: a seed. A torch.Generator: a fresh draw per sample. Else the maps themselves.
+        """
         registered = [self.noises.get_buffer(f"noise_{i}") for i in range(self.num_layers)]
         if noise is None:
             return registered
@@ -105,7 +126,9 @@ class Generator(nn.Module):
             raise ValueError(f"{len(noise)} noise maps given, {self.num_layers} needed")
         return [n.to(registered[0]) for n in noise]
 
-    def synthesis(self, codes: Tensor, noise: Noise = None, *, features: Sequence[int] = (), until: int | None = None) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
+    def synthesis(
+        self, codes: Tensor, noise: Noise = None, *, features: Sequence[int] = (), until: int | None = None
+    ) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
         """Render W+ ``codes`` (B,n_latent,style_dim) to images (B,3,size,size), nominally in [-1, 1].
 
         With ``features``, also returns {resolution: (B,C,r,r)} after the last convolution at each listed resolution.

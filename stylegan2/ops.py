@@ -17,6 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from stylegan2.fir import filter_separable, separable_taps
+
 SLOPE = 0.2
 GAIN = math.sqrt(2.0)
 
@@ -38,51 +40,65 @@ def upfirdn2d_reference(x: Tensor, kernel: Tensor, up: int = 1, down: int = 1, p
     return F.conv2d(out, weight, groups=channels)[:, :, ::down, ::down]
 
 
-def separate(kernel: Tensor) -> tuple[Tensor, Tensor]:
-    """Column (n,) and row (m,) factors of a rank-one ``kernel`` (n,m) with a sum other than zero."""
-    return kernel.sum(1), kernel.sum(0) / kernel.sum()
-
-
 def upfirdn2d(x: Tensor, kernel: Tensor, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0)) -> Tensor:
-    """The fast form of ``upfirdn2d_reference`` for a rank-one ``kernel``: two one-dimensional passes.
+    """The fast form of ``upfirdn2d_reference``: two one-dimensional passes, no multiplication with an inserted zero.
 
-    Upsampling is done by a transposed convolution, so no multiplication with an inserted zero takes place.
+    A kernel that is not the outer product of a column and a row goes the reference way.
     """
-    channels = x.shape[1]
-    column, row = (f.to(x.dtype) for f in separate(kernel))
-    for taps, axis in ((column, 2), (row, 3)):
-        length = taps.numel()
-        shape = (channels, 1, length, 1) if axis == 2 else (channels, 1, 1, length)
-
-        def on_axis(value: int, axis: int = axis) -> tuple[int, int]:
-            return (value, 1) if axis == 2 else (1, value)
-
-        before, after = pad
-        if up > 1:
-            weight = taps.reshape(1, 1, *shape[2:]).expand(shape)
-            size = x.shape[axis]
-            x = F.conv_transpose2d(x, weight, stride=on_axis(up), groups=channels)
-            # The full transposed convolution covers a padding of length - 1 on the left and, on the right, of
-            # length - up once the trailing inserted zeros are counted.
-            lead, tail = before - (length - 1), size * up + before + after - (length - 1) - (x.shape[axis] + before - (length - 1))
-            x = F.pad(x, [0, 0, lead, tail] if axis == 2 else [lead, tail, 0, 0])
-            if down > 1:
-                x = x[:, :, ::down] if axis == 2 else x[:, :, :, ::down]
-        else:
-            x = F.pad(x, [0, 0, before, after] if axis == 2 else [before, after, 0, 0])
-            weight = taps.flip(0).reshape(1, 1, *shape[2:]).expand(shape)
-            x = F.conv2d(x, weight, stride=on_axis(down), groups=channels)
-    return x
+    taps = separable_taps(kernel)
+    if taps is None:
+        return upfirdn2d_reference(x, kernel, up, down, pad)
+    return filter_separable(x, *taps, up=up, down=down, pad=pad)
 
 
-def bias_leaky_relu(x: Tensor, bias: Tensor | None = None) -> Tensor:
+def bias_leaky_relu_reference(x: Tensor, bias: Tensor | None = None) -> Tensor:
     """leaky_relu(x + bias, 0.2) * sqrt(2); ``x`` (B,C,...), ``bias`` (C,) or None."""
     if bias is not None:
         x = x + bias.reshape(1, -1, *([1] * (x.ndim - 2)))
     return F.leaky_relu(x, SLOPE) * GAIN
 
 
-def modulated_conv2d_reference(x: Tensor, weight: Tensor, style: Tensor, *, demodulate: bool, up: bool = False) -> Tensor:
+class _ActivationGradient(torch.autograd.Function):
+    """Gradient of the activation given its output; linear in the gradient, so it is its own derivative."""
+
+    @staticmethod
+    def forward(ctx, gradient: Tensor, y: Tensor) -> Tensor:
+        ctx.save_for_backward(y)
+        return torch.ops.aten.leaky_relu_backward(gradient, y, SLOPE, True).mul_(GAIN)
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor):
+        (y,) = ctx.saved_tensors
+        return _ActivationGradient.apply(gradients[0], y), None
+
+
+class _Activation(torch.autograd.Function):
+    """Only the output is kept: its sign tells the slope."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, shift: Tensor) -> Tensor:
+        y = F.leaky_relu_(x + shift, SLOPE).mul_(GAIN)
+        ctx.save_for_backward(y)
+        ctx.shift_shape = shift.shape
+        return y
+
+    @staticmethod
+    def backward(ctx, *gradients: Tensor):
+        (y,) = ctx.saved_tensors
+        gradient = _ActivationGradient.apply(gradients[0], y)
+        return gradient, gradient.sum_to_size(ctx.shift_shape) if ctx.needs_input_grad[1] else None
+
+
+def bias_leaky_relu(x: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The fast form of ``bias_leaky_relu_reference``: in place after one sum, one tensor kept for the gradient."""
+    if bias is None:
+        return F.leaky_relu(x, SLOPE) * GAIN
+    return _Activation.apply(x, bias.to(x.dtype).reshape(1, -1, *([1] * (x.ndim - 2))))
+
+
+def modulated_conv2d_reference(
+    x: Tensor, weight: Tensor, style: Tensor, *, demodulate: bool, up: bool = False
+) -> Tensor:
     """Convolve each sample with its own kernel (equations 1 and 3 of the paper).
 
     x (B,I,H,W), weight (O,I,k,k) already scaled, style (B,I). Returns (B,O,H,W), or with ``up`` the transposed
@@ -106,7 +122,15 @@ def modulated_conv2d(x: Tensor, weight: Tensor, style: Tensor, *, demodulate: bo
     """The fast form of ``modulated_conv2d_reference``: activations are scaled, the kernel is shared by the batch.
 
     Scaling inputs and outputs instead of kernels is the same linear map; no gradient of per-sample kernels is formed.
+    A 1x1 kernel with fewer outputs than inputs is smaller than the activations, so there the kernel is scaled.
     """
+    if weight.shape[2] == 1 and weight.shape[0] < weight.shape[1] and not demodulate and not up:
+        batch, inputs, height, width = x.shape
+        kernels = (weight[None, :, :, 0, 0] * style[:, None]).to(x.dtype)
+        if x.is_contiguous(memory_format=torch.channels_last):
+            pixels = x.permute(0, 2, 3, 1).reshape(batch, height * width, inputs)
+            return torch.bmm(pixels, kernels.transpose(1, 2)).transpose(1, 2).reshape(batch, -1, height, width)
+        return torch.bmm(kernels, x.reshape(batch, inputs, -1)).reshape(batch, -1, height, width)
     scaled = x * style[:, :, None, None].to(x.dtype)
     if up:
         out = F.conv_transpose2d(scaled, weight.transpose(0, 1).to(x.dtype), stride=2)

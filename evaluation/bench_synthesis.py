@@ -1,0 +1,129 @@
+"""The fast form of synthesis against the reference form and against its bare convolutions, on CPU in one run."""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from stylegan2.generator import Generator
+from stylegan2.layers import ModulatedConv2d
+
+REPEATS = 5
+SIZES = (256, 1024)
+FORMS = ("reference", "fast")
+
+
+def network(size: int) -> tuple[Generator, Tensor]:
+    """The published channel table with random weights, noise strengths and biases that matter, and one code."""
+    torch.manual_seed(0)
+    generator = Generator(size).eval().requires_grad_(False)
+    for name, value in generator.named_parameters():
+        if name.endswith(("noise.weight", "activate.bias")):
+            value.copy_(0.1 * torch.randn_like(value))
+    return generator, torch.randn(1, generator.n_latent, generator.style_dim)
+
+
+def bare_shapes(generator: Generator) -> list[tuple[Tensor, int, bool]]:
+    """Kernel (O,I,k,k), side of its input and whether it doubles the size, for each convolution of one picture."""
+    layers: list[tuple[ModulatedConv2d, int]] = [(generator.conv1.conv, 4), (generator.to_rgb1.conv, 4)]
+    # Convolutions come in pairs, the first of which doubles the size.
+    layers += [(styled.conv, 4 << ((i + 1) // 2)) for i, styled in enumerate(generator.convs)]
+    layers += [(to_rgb.conv, 8 << i) for i, to_rgb in enumerate(generator.to_rgbs)]
+    return [(layer.weight[0].detach(), side, layer.up) for layer, side in layers]
+
+
+def bare_convolutions(generator: Generator) -> Callable[[], None]:
+    """All convolutions of one picture and nothing else: the same shapes through conv2d and conv_transpose2d."""
+    last = torch.channels_last
+    jobs: list[tuple[Tensor, Tensor, bool]] = []
+    for kernel, side, up in bare_shapes(generator):
+        x = torch.randn(1, kernel.shape[1], side, side).contiguous(memory_format=last)
+        jobs.append((x, (kernel.transpose(0, 1) if up else kernel).contiguous(memory_format=last), up))
+
+    def work() -> None:
+        for x, weight, up in jobs:
+            if up:
+                F.conv_transpose2d(x, weight, stride=2)
+            else:
+                F.conv2d(x, weight, padding=weight.shape[2] // 2)
+
+    return work
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _measure(size: int, repeats: int) -> dict[str, float]:
+    generator, code = network(size)
+    generator.prepare()
+
+    def render(form: str, precision: torch.dtype = torch.float32) -> Tensor:
+        image = (
+            generator.set_form("reference" if form == "reference" else "fast").set_precision(precision).synthesis(code)
+        )
+        return image[0] if isinstance(image, tuple) else image
+
+    jobs: dict[str, Callable[[], object]] = {
+        "reference": lambda: render("reference"),
+        "fast": lambda: render("fast"),
+        "bf16": lambda: render("fast", torch.bfloat16),
+        "bare": bare_convolutions(generator),
+    }
+    reference = render("reference")
+    error = (render("fast") - reference).norm() / reference.norm()
+    bf16 = (render("fast", torch.bfloat16) - reference).norm() / reference.norm()
+    jobs["bare"]()
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for _ in range(repeats):
+        for name, work in jobs.items():
+            times[name].append(_seconds(work))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {
+        f"ratio_{size}": round(medians["reference"] / medians["fast"], 3),
+        f"floor_{size}": round(medians["fast"] / medians["bare"], 3),
+        f"error_{size}": float(f"{error.item():.3g}"),
+        f"bf16_error_{size}": float(f"{bf16.item():.3g}"),
+    } | {f"{name}_ms_{size}": round(1000 * value, 1) for name, value in medians.items()}
+
+
+def peak_mib(form: str, size: int) -> float:
+    """Largest memory in MiB of this process after rendering one picture; call it in a fresh process."""
+    generator, code = network(size)
+    with torch.no_grad():
+        generator.set_form("reference" if form == "reference" else "fast").synthesis(code)
+    scale = 1 if sys.platform == "darwin" else 1024
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20, 1)
+
+
+def _peak_elsewhere(form: str, size: int) -> float:
+    code = f"from evaluation.bench_synthesis import peak_mib; print(peak_mib({form!r}, {size}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+@torch.no_grad()
+def run(repeats: int = REPEATS, *, sizes: Sequence[int] = SIZES, peak: bool = True) -> dict[str, Any]:
+    """Medians of ``repeats`` pictures per form, taken in turns, with the published channel table.
+
+    ``ratio_S``: reference over fast form at S pixels. ``floor_S``: fast form over its bare convolutions. ``error_S``:
+    relative distance of the fast picture from the reference one. ``*_ms_S``: milliseconds, ``bf16`` the fast form with
+    bfloat16 convolutions. ``peak_mib_*_S``: peak memory of a fresh process that renders one picture, PyTorch included.
+    """
+    result: dict[str, Any] = {"repeats": repeats, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    for size in sizes:
+        result |= _measure(size, repeats)
+        if peak:
+            result |= {f"peak_mib_{form}_{size}": _peak_elsewhere(form, size) for form in FORMS}
+    return result
