@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -29,7 +29,7 @@ class Renderer(Protocol):
     @property
     def n_latent(self) -> int: ...
 
-    def synthesis(self, codes: Tensor, /) -> Tensor: ...
+    def synthesis(self, codes: Tensor, /) -> Any: ...
 
 
 class Sheet(NamedTuple):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, cast
+from typing import Any, Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ PRESETS: Mapping[str, SDFlowConfig] = {"default": DEFAULT, "faithful": FAITHFUL}
 class Renderer(Protocol):
     """What the step asks of a generator."""
 
-    def synthesis(self, codes: Tensor, /) -> Tensor: ...
+    def synthesis(self, codes: Tensor, /) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
