@@ -80,7 +80,9 @@ def load_faces(zips: Sequence[Path | str], labels: Path | str, size: int, cache:
             continue
         picture = Image.open(io.BytesIO(data)).convert("RGB")
         if picture.size != (size, size):
-            picture = picture.resize((size, size), Image.Resampling.BOX if picture.width % size == 0 else Image.Resampling.LANCZOS)
+            picture = picture.resize(
+                (size, size), Image.Resampling.BOX if picture.width % size == 0 else Image.Resampling.LANCZOS
+            )
         images[at] = np.asarray(picture)
         at += 1
     if stored:

@@ -19,7 +19,7 @@ BELOW: dict[str, set[str]] = {
     "data": set(),
     "sdflow": {"stylegan2", "encoders"},
     "workbench": {"sdflow", "stylegan2", "encoders", "data"},
-    "training": {"sdflow", "stylegan2", "encoders", "data"},
+    "training": {"workbench", "evaluation", "sdflow", "stylegan2", "encoders", "data"},
     "evaluation": {"workbench", "sdflow", "stylegan2", "encoders", "data", "training"},
     "ui": {"workbench", "encoders", "data"},
     "pages": {"ui", "workbench"},

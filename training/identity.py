@@ -85,7 +85,13 @@ class IdentityTask:
         self.wanted = np.stack([known[name] for name in self.faces.names])
         # The last faces are kept aside to see how far the student is from the teacher.
         self.kept = len(self.faces) - data["held_out"]
-        self.net = IdentityNet(**self.model).to(memory_format=torch.channels_last).to(device)  # pyright: ignore[reportCallIssue]
+        net = IdentityNet(**self.model)
+        if "start" in self.train:
+            # The classifier's trunk has seen faces for many epochs; starting from it saves most of the student's.
+            state, _ = container.load(folder.parent / self.train["start"])
+            trunk = {k.removeprefix("trunk."): v for k, v in state.items() if k.startswith("trunk.")}
+            net.trunk.load_state_dict(trunk)
+        self.net = net.to(memory_format=torch.channels_last).to(device)  # pyright: ignore[reportCallIssue]
         self.modules, self.averaged = {"net": self.net}, ("net",)
         self.optimizer = torch.optim.AdamW(self.net.parameters(), lr=self.train["rate"], weight_decay=0.02)
         self.optimizers = {"net": self.optimizer}

@@ -22,7 +22,6 @@ TASKS = {
     "attributes": "training.attributes:AttributesTask",
     "identity": "training.identity:IdentityTask",
     "autoencoder": "training.autoencoder:AutoencoderTask",
-    "mapping": "training.mapping:MappingTask",
     "sdflow": "training.semantic:SemanticTask",
 }
 

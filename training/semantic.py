@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from data import container
-from data.datasets import FaceSet, load_faces
+from data.datasets import load_faces
 from encoders.attributes import CELEBA_ATTRIBUTES
 from encoders.compact import AttributeNet, CompactE4E, IdentityNet, resized
 from sdflow.estimator import SemanticEstimator
+from sdflow.losses import kd_loss
 from sdflow.model import ConditionalFlow
 from sdflow.train import SDFlowConfig, SDFlowTask
 from stylegan2.generator import Generator
 from training.attributes import jitter
+from training.codes import all_codes, code_file
 from training.distributed import Ranks
 from training.ema import Ema
 from training.task import Step, set_rate
@@ -34,20 +36,6 @@ def load_network(cls: type, path: Path, device: str) -> tuple[Any, dict[str, Any
     return net.to(device).eval().requires_grad_(False), header
 
 
-@torch.inference_mode()
-def all_codes(projector: CompactE4E, faces: FaceSet, device: str, stored: Path) -> np.ndarray:
-    """Codes (2N,L,D) fp16 of all faces, then of their mirror images; kept in ``stored``."""
-    if stored.is_file():
-        return np.load(stored, mmap_mode="r")
-    rows = []
-    for mirrored in (False, True):
-        for at in range(0, len(faces), 128):
-            index = np.arange(at, min(at + 128, len(faces)))
-            rows.append(projector(faces.batch(index, np.full(len(index), mirrored), device)).half().cpu().numpy())
-    np.save(stored, np.concatenate(rows))
-    return np.load(stored, mmap_mode="r")
-
-
 class SemanticTask:
     """Settings: [data]; family (folder of generator and projector under the runs folder); [estimator]; [flow]; [sdflow]; [train]."""
 
@@ -55,14 +43,15 @@ class SemanticTask:
         data, self.train = body["data"], body["train"]
         family, cache = folder.parent / body["family"], data.get("cache", folder.parent / "cache")
         self.generator, self.header = load_network(Generator, family / "generator.safetensors", device)
-        projector, _ = load_network(CompactE4E, family / "projector.safetensors", device)
+        projector, reader = load_network(CompactE4E, family / "projector.safetensors", device)
         size = self.generator.size
         self.faces = load_faces([faces / z for z in data["zips"]], faces / data["labels"], size, cache)
         self.val = load_faces([faces / z for z in data["val_zips"]], faces / data["val_labels"], size, cache)
-        folder.mkdir(parents=True, exist_ok=True)
-        generator_id = self.header["id"]
-        self.codes = all_codes(projector, self.faces, device, folder / f"codes-{generator_id}.npy")
-        self.val_codes = all_codes(projector, self.val, device, folder / f"val-codes-{generator_id}.npy")
+        self.mirrored = data["mirrored"]
+        stored = code_file(cache, reader["id"], self.faces, self.mirrored)
+        self.codes = all_codes(projector, self.faces, device, stored, mirrored=self.mirrored)
+        stored = code_file(cache, reader["id"], self.val, False)
+        self.val_codes = all_codes(projector, self.val, device, stored, mirrored=False)
         self.config = SDFlowConfig(**{**body["sdflow"], "attributes": tuple(body["sdflow"]["attributes"])})
         names = self.config.attributes
         self.estimator_arch = {"attributes": len(names), **body["estimator"]}
@@ -101,7 +90,7 @@ class SemanticTask:
         for place in range(0, count, 2):
             rare = self.rarer[step.numpy.integers(len(self.rarer))]
             index[place] = rare[step.numpy.integers(len(rare))]
-        flip = step.numpy.random(count) < 0.5
+        flip = (step.numpy.random(count) < 0.5) & self.mirrored
         draw = torch.Generator().manual_seed(int(step.numpy.integers(2**62)))
         draws = self.core.draw((count, *self.codes.shape[1:]), draw)
         part = step.ranks.slice(count)
@@ -115,6 +104,7 @@ class SemanticTask:
         }
         mine = draws.part(part) if step.ranks.world > 1 else draws
         loss, logs = self.core.loss(batch, step.index, mine)
+        loss = loss + self.more_reading(step)
         clip = self.train.get("clip", 0.0)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -125,6 +115,18 @@ class SemanticTask:
         # Losses on pictures are there only on rendered steps; the log shows their mean over those.
         scale = dict.fromkeys(("mi", "attr", "keep", "identity"), self.config.render_every)
         return {name: value * scale.get(name, 1) for name, value in logs.items()}
+
+    def more_reading(self, step: Step) -> Tensor:
+        """The paper's estimator loss on ``extra`` further photos: they are cheap, and the flow leans on what it reads."""
+        count = self.train.get("extra", 0)
+        if not count:
+            return torch.zeros((), device=self.device)
+        index = step.numpy.integers(0, len(self.faces), count)
+        flip = step.numpy.random(count) < 0.5
+        part = step.ranks.slice(count)
+        images = resized(self.faces.batch(index[part], flip[part], self.device), self.core.estimator.input_size)
+        labels = torch.from_numpy(self.faces.labels[index[part]][:, self.columns].astype(np.float32)).to(self.device)
+        return self.config.kd * kd_loss(self.core.estimator(jitter(images, step.numpy)), labels)
 
     @torch.inference_mode()
     def grid(self, ema: Mapping[str, Ema]) -> np.ndarray:
