@@ -70,10 +70,8 @@ def _measure(size: int, repeats: int) -> dict[str, float]:
     generator.prepare()
 
     def render(form: str, precision: torch.dtype = torch.float32) -> Tensor:
-        image = (
-            generator.set_form("reference" if form == "reference" else "fast").set_precision(precision).synthesis(code)
-        )
-        return image[0] if isinstance(image, tuple) else image
+        chosen = generator.set_form("reference" if form == "reference" else "fast").set_precision(precision)
+        return chosen.synthesis(code)
 
     jobs: dict[str, Callable[[], object]] = {
         "reference": lambda: render("reference"),

@@ -55,9 +55,7 @@ class IdentityJudge:
 
 def render(generator: Generator, codes: Tensor) -> Tensor:
     """Pictures (B,3,S,S), clamped to [-1, 1]."""
-    image = generator.synthesis(codes)
-    assert isinstance(image, Tensor)
-    return image.clamp(-1, 1)
+    return generator.synthesis(codes).clamp(-1, 1)
 
 
 def features(net: AttributeNet, images: Tensor) -> np.ndarray:

@@ -170,7 +170,6 @@ class AutoencoderTask:
         self.projector.train()
         codes = self.projector(full)
         image = self.generator.synthesis(codes, until=stage.side)
-        assert isinstance(image, Tensor)
         terms = self.losses(image, target, step.index)
         deltas = codes[:, 1:] - codes[:, :1]
         terms["delta"] = deltas.square().mean()

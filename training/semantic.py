@@ -146,9 +146,7 @@ class SemanticTask:
 
     def render(self, codes: Tensor) -> Tensor:
         """Pictures of ``codes``."""
-        image = self.generator.synthesis(codes)
-        assert isinstance(image, Tensor)
-        return image
+        return self.generator.synthesis(codes)
 
     def export(self, ema: Mapping[str, Ema], folder: Path, steps: int) -> None:
         """sdflow_estimator.safetensors and sdflow_flow.safetensors, bound to the generator."""

@@ -39,8 +39,7 @@ class Settings:
 
 def render(generator: Generator, codes: Tensor) -> Tensor:
     """Pictures (B,3,S,S) of W+ ``codes`` (B,L,512), the same pixels every time."""
-    image = generator.synthesis(codes)
-    return image[0] if isinstance(image, tuple) else image
+    return generator.synthesis(codes)
 
 
 @torch.no_grad()
