@@ -18,6 +18,6 @@ with st.container(key="source_row"):
     left, right = st.columns([0.34, 0.66], gap="large")
 with left:
     sources.picker(machine)
-projecting.take(machine)
 with right:
+    projecting.take(machine)
     projecting.show(machine)

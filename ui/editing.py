@@ -206,7 +206,8 @@ def _numbers(result: EditResult, comparison: Comparison) -> None:
             ("Time", f"{stats.get('seconds', 0.0):.2f} s", "this edit"),
         ]
     )
-    readouts.gauge(stats.get("log_likelihood_before"), stats.get("log_likelihood_after"))
+    size = 0 if result.code is None else result.code.numel()
+    readouts.gauge(stats.get("log_likelihood_before"), stats.get("log_likelihood_after"), size)
 
 
 def _history(history: History) -> None:

@@ -12,7 +12,7 @@ from ui.controls import title_of
 from workbench.readout import Comparison
 
 PANEL_HEIGHT = 400
-LIKELIHOOD_SPAN = 0.3
+LIKELIHOOD_SPAN = 20.0
 MARKS = {
     "ask": '<span class="facet-mark ask">asked</span>',
     "side": '<span class="facet-mark">unasked</span>',
@@ -79,19 +79,19 @@ def panel(comparison: Comparison, asked: Sequence[str]) -> None:
     )
 
 
-def gauge(before: float | None, after: float | None) -> None:
+def gauge(before: float | None, after: float | None, dimensions: int) -> None:
     """How likely the edited code is under the flow; ``before`` and ``after`` in nats per dimension, None if not known.
 
-    The needle stands in the middle where the edit is as likely as the projection, and at an end where it is e^1 times
-    more or less likely per LIKELIHOOD_SPAN dimensions.
+    The needle stands in the middle where the edit is as likely as the projection, and at an end where the whole code
+    of ``dimensions`` numbers gained or lost LIKELIHOOD_SPAN nats.
     """
-    if before is None or after is None:
-        note, at = "Appears with the first edit: how likely the edited code is under the flow.", None
-    else:
-        change = after - before
+    at: float | None = None
+    note = "Appears with the first edit: how likely the edited code is under the flow."
+    if before is not None and after is not None:
+        change = (after - before) * dimensions
         at = min(1.0, max(0.0, 0.5 + 0.5 * change / LIKELIHOOD_SPAN))
-        verdict = "as likely as" if abs(change) < 0.02 else "more likely than" if change > 0 else "less likely than"
-        note = f"{after:.3f} nats per dimension, {change:+.3f}: {verdict} the projection."
+        verdict = "as likely as" if abs(change) < 1 else "more likely than" if change > 0 else "less likely than"
+        note = f"{after:.3f} nats per dimension; {change:+.1f} nats in all: {verdict} the projection."
     needle = "" if at is None else f'<i style="left:{100 * at:.1f}%"></i>'
     st.html(
         f'<div class="facet-facts" style="--least:100%"><div><span>Likelihood</span></div></div>'

@@ -83,3 +83,15 @@ def test_photos_are_shown_at_a_size_that_fits(shape):
     width = chooser.display_width(np.zeros((*shape, 3), np.uint8))
     assert 1 <= width <= 560
     assert width * shape[0] / shape[1] <= 481
+
+
+def test_the_gauge_says_what_the_edit_cost(monkeypatch):
+    said = []
+    monkeypatch.setattr(readouts.st, "html", said.append)
+    readouts.gauge(-1.0, -1.01, 1000)
+    readouts.gauge(-1.0, -1.0, 1000)
+    readouts.gauge(None, None, 1000)
+    assert "-10.0 nats in all: less likely than" in said[0]
+    assert "left:25.0%" in said[0]
+    assert "as likely as" in said[1]
+    assert "first edit" in said[2]
