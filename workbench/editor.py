@@ -80,7 +80,9 @@ class EditorSpec:
             control = self.control(name)
             value = float(value)
             if not math.isfinite(value) or not control.low - 1e-9 <= value <= control.high + 1e-9:
-                raise BadRequest(f"'{control.name}' must lie between {control.low:g} and {control.high:g}; {value:g} does not.")
+                raise BadRequest(
+                    f"'{control.name}' must lie between {control.low:g} and {control.high:g}; {value:g} does not."
+                )
             values[control.name] = value
         return values
 
@@ -107,7 +109,9 @@ class EditRequest:
             values = {str(k): float(v) for k, v in body["values"].items()}
             return cls(str(body["editor"]), str(body["version"]), values, int(body.get("seed", 0)))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BadRequest(f"This is not an edit request of this program ({type(error).__name__}: {error}).") from error
+            raise BadRequest(
+                f"This is not an edit request of this program ({type(error).__name__}: {error})."
+            ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,6 +135,8 @@ class Editor(Protocol):
 
     spec: EditorSpec
 
-    def edit(self, face: Face, request: EditRequest, *, progress: Progress = quiet, cancel: Cancel = never) -> EditResult:
+    def edit(
+        self, face: Face, request: EditRequest, *, progress: Progress = quiet, cancel: Cancel = never
+    ) -> EditResult:
         """Carry out ``request`` on ``face``. A neutral request returns the projection itself."""
         ...
