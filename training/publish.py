@@ -38,7 +38,7 @@ FILES = {
     "sdflow_flow": "sdflow/sdflow_flow.safetensors",
 }
 WHAT = {
-    "generator": ("StyleGAN2 generator", "configs/starter_autoencoder_cpu.toml, then configs/starter_mapping.toml"),
+    "generator": ("StyleGAN2 generator", "configs/starter_autoencoder_cpu.toml, then training/mapping.py"),
     "projector": ("Projector into W+ (e4e's role)", "configs/starter_autoencoder_cpu.toml"),
     "attributes": ("40-attribute classifier", "configs/starter_attributes.toml"),
     "judge": ("Judge: a second 40-attribute classifier that only measures", "configs/starter_judge.toml"),
@@ -49,12 +49,14 @@ WHAT = {
 }
 FAILURES = {
     "generator": "Soft pictures: hair strands, teeth and backgrounds are smooth; large jewellery, hats, hands and microphones "
-    "dissolve; strong profiles come out frontal. Faces of groups that are rare in CelebA-HQ (children, old people, darker skin) are drawn worse.",
+    "dissolve; strong profiles come out frontal. Random faces are softer than projections, with blotches in hair and background. "
+    "Faces of groups that are rare in CelebA-HQ (children, old people, darker skin) are drawn worse.",
     "projector": "Loses what the generator cannot draw; identity suffers most for profiles, occlusions and heavy make-up.",
     "attributes": "Labels are CelebA's annotators' and binary; several (Attractive, Young, Male, Chubby ...) are judgements about "
     "appearance, not facts about a person. Calibrated on aligned CelebA-HQ crops only.",
     "judge": "The same as the classifier's; it agrees with it more than with people.",
-    "identity": "A student of a small recogniser on aligned crops; not fit for recognising people, only for comparing versions of one picture.",
+    "identity": "A student that is far from its teacher yet; not fit for recognising people, only for comparing versions of "
+    "one picture.",
     "sdflow_estimator": "Reads soft cues of the starter resolution; rare attributes (Eyeglasses) are read best when they are plain to see.",
     "sdflow_flow": "Correlated attributes move together (Male with hair and make-up, Young with hair colour); glasses are drawn softly.",
     "samples": "Chosen by looking; they are better than the average random face.",
