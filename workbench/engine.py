@@ -16,6 +16,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from encoders.detector import FaceDetector
+from encoders.landmarks import LandmarkNet
 from workbench import project as projection
 from workbench import readout as reading
 from workbench import registry
@@ -24,7 +26,7 @@ from workbench.cache import LRU
 from workbench.crop import crop, ffhq_quad
 from workbench.devices import choose, lock
 from workbench.editor import Cancel, Editor, EditorSpec, EditRequest, EditResult, Progress, never, quiet
-from workbench.errors import BadRequest, Cancelled, MissingWeights, WrongSpace
+from workbench.errors import BadCheckpoint, BadRequest, Cancelled, MissingWeights, WrongSpace
 from workbench.face import (
     AlignedFace,
     CropTransform,
@@ -110,7 +112,10 @@ class Engine:
         return self._detections.get(photo.hash, find)
 
     def _backend(self) -> StarterBackend:
-        return StarterBackend(self._store.module("detector"), self._store.module("landmarks"), self._device)
+        detector, landmarks = self._store.module("detector"), self._store.module("landmarks")
+        if not isinstance(detector, FaceDetector) or not isinstance(landmarks, LandmarkNet):
+            raise BadCheckpoint(f"The detector files of the {self.family} family hold other networks; copy them again.")
+        return StarterBackend(detector, landmarks, self._device)
 
     def align(self, photo: Photo, detection: Detection) -> AlignedFace:
         """Cut ``detection`` out of ``photo`` as FFHQ does, at the generator's size."""

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from encoders.compact import AttributeNet
 from stylegan2.generator import Generator
 from workbench.devices import lock
 from workbench.editor import Cancel, Progress
@@ -115,9 +116,9 @@ class Refiner:
 
     def _features(self, image: Tensor) -> Sequence[Tensor]:
         """Maps of the attribute network at its finest levels: a perceptual distance of our own networks."""
-        features = getattr(self.attributes, "features", None)
-        maps = features(image) if callable(features) else []
-        return [maps] if isinstance(maps, Tensor) else list(maps)[:MAX_FEATURE_LEVELS]
+        if not isinstance(self.attributes, AttributeNet):
+            return []
+        return self.attributes.features(image)[:MAX_FEATURE_LEVELS]
 
 
 def refine(refiner: Refiner, steps: int, device: torch.device, progress: Progress, cancel: Cancel) -> Tensor:

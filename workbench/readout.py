@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from encoders.attributes import CELEBA_ATTRIBUTES
+from encoders.attributes import CELEBA_ATTRIBUTES, AttributeAgeClassifier
 from workbench.face import Readout
 
 UNINTENDED = 0.15
@@ -44,8 +44,9 @@ def read(network: nn.Module, image: Tensor, judge: str) -> Readout:
 
 def attribute_logits(network: nn.Module, images: Tensor) -> Tensor:
     """Logits (B,40) of ``images`` (B,3,H,W); the published classifier's age half is left out."""
-    attributes = getattr(network, "attributes", None)
-    return attributes(images) if callable(attributes) else network(images)[:, : len(CELEBA_ATTRIBUTES)]
+    if isinstance(network, AttributeAgeClassifier):
+        return network.attributes(images)
+    return network(images)[:, : len(CELEBA_ATTRIBUTES)]
 
 
 @torch.no_grad()
