@@ -91,7 +91,8 @@ def attribute_sliders(spec: EditorSpec, history: History, commit: Commit) -> dic
         left, right = st.columns([0.87, 0.13], vertical_alignment="center", gap="small")
         with left:
             widget(spec, history, control, commit)
-            places[control.attribute or control.name] = st.empty()
+            place = places[control.attribute or control.name] = st.empty()
+            ends(place, "")  # holds the line's height while the edit is computed
         right.button(
             "",
             key=f"reset/{spec.name}/{control.name}",
@@ -136,7 +137,7 @@ def widget(spec: EditorSpec, history: History, control: Control, commit: Commit)
 
 def ends(place: DeltaGenerator, middle: str, low: str = "remove", high: str = "add") -> None:
     """What the two ends of a slider mean, and between them what the readout says."""
-    place.html(f'<div class="facet-ends"><span>− {low}</span><b>{middle}</b><span>{high} +</span></div>')
+    place.html(f'<div class="facet-ends"><span>− {low}</span><b>{middle or "&nbsp;"}</b><span>{high} +</span></div>')
 
 
 def layer_pairs(spec: EditorSpec) -> dict[str, tuple[Control, Control]]:

@@ -163,7 +163,7 @@ def _compare_tab(
 
 def _photo_width(photo: np.ndarray) -> int:
     height, width = photo.shape[:2]
-    return int(min(PHOTO_WIDTH, PHOTO_HEIGHT * width / height))
+    return int(min(PHOTO_WIDTH, PHOTO_HEIGHT * width / height, 3 * width))
 
 
 def _view_options(work: state.Workspace) -> ViewOptions:

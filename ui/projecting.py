@@ -70,11 +70,14 @@ def show(machine: Engine) -> None:
     warnings = list(dict.fromkeys([*_detection_warnings(work), *work.face.warnings]))
     for warning in warnings:
         st.warning(warning, icon=":material/warning:")
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+    own = work.origin in ("upload", "camera", "kept")
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         if st.button("Edit this face", key="go_edit", type="primary", icon=":material/tune:"):
             st.switch_page(EDIT_PAGE)
-        if work.origin in ("upload", "camera", "kept"):
+        if own and state.job() is None:
             _mode(machine, work, work.face)
+    if own and state.job() is not None:
+        _watch()
 
 
 def _detection_warnings(work: state.Workspace) -> tuple[str, ...]:
@@ -144,10 +147,6 @@ def _face(pixels: np.ndarray, caption: str) -> None:
 
 
 def _mode(machine: Engine, work: state.Workspace, face: Face) -> None:
-    running = state.job()
-    if running is not None:
-        _watch(machine)
-        return
     if face.mode == "encoder":
         if st.button(
             "Refine the likeness",
@@ -174,12 +173,13 @@ def _swap(work: state.Workspace, face: Face) -> state.Workspace:
 
 
 @st.fragment(run_every="0.5s")
-def _watch(machine: Engine) -> None:
+def _watch() -> None:
     running = state.job()
     if running is None:
         return
     with st.container(border=True, width=420):
-        st.progress(running.fraction, text=f"Refining … {running.message}")
+        said = "Stopping after this step …" if running.cancelled else f"Refining … {running.message}"
+        st.progress(running.fraction, text=said)
         if st.button("Cancel", key="cancel_refine", icon=":material/close:", disabled=running.cancelled):
             running.cancel()
     if running.done:
