@@ -108,6 +108,7 @@ class AutoencoderTask:
                 {"params": linear, "lr": self.train["rate_linear"]},
             ],
             betas=(0.9, 0.99),
+            eps=self.train.get("epsilon", 1e-8),
         )
         self.optimizers = {"autoencoder": self.optimizer}
         if any(s.adversarial for s in self.stages):

@@ -116,10 +116,10 @@ def launch(config: Path, data: Path, out: Path, ranks: int) -> None:
 
 
 def test_two_ranks_equal_one(tmp_path: Path, data: Path) -> None:
-    # Without batch statistics (the linear part of the projector and the generator alone) the sum over ranks is exact
-    # up to the order of additions.
+    # The projector's batch statistics stay out of it. A large epsilon makes Adam follow the gradient's size: as it stands it
+    # turns a gradient near zero into a full step of either sign, and rounding would decide.
     text = faces.AUTOENCODER.replace("rate_projector = 1e-3", "rate_projector = 0.0")
-    text = text.replace("adversarial = 0.1", "adversarial = 0.0")
+    text = text.replace("adversarial = 0.1", "adversarial = 0.0").replace("rate_generator = 1e-3", "rate_generator = 10.0\nepsilon = 1.0")
     config = settings(tmp_path, text)
     run.main(config, faces=data, out=tmp_path / "one", threads=1)
     launch(config, data, tmp_path / "two", 2)
@@ -130,11 +130,10 @@ def test_two_ranks_equal_one(tmp_path: Path, data: Path) -> None:
         {k.removeprefix("modules.generator."): v for k, v in states(tmp_path / run).items() if k.startswith("modules.generator.")}
         for run in ("one", "two")
     )
-    # Adam turns a gradient near zero into a full step of either sign, so single entries may differ; the path as a whole may not.
     moved = torch.cat([(one[k] - fresh[k]).flatten() for k in one]).norm()
     apart = torch.cat([(one[k] - two[k]).flatten() for k in one]).norm()
     assert moved > 0.01
-    assert apart < 0.05 * moved
+    assert apart < 2e-3 * moved
 
 
 def test_bad_settings_are_said_in_one_sentence(tmp_path: Path) -> None:
