@@ -89,8 +89,8 @@ def measure(backend: Backend, teachers: Teachers, names: Sequence[tuple[str, byt
         single.append(np.hypot(*(mine.points5 - once).T).mean() / eyes)
         spread.append(np.hypot(*(once - truth).T).mean() / eyes)
     many = max(len(names), 1)
-    means = [float(np.mean(x)) if x else float("nan") for x in (errors, single, spread)]
-    return Report(many, asked, hits / max(asked, 1), *means, 100 * false / many, 1000 * seconds / many)
+    error, once, wide = (float(np.mean(x)) if x else float("nan") for x in (errors, single, spread))
+    return Report(many, asked, hits / max(asked, 1), error, once, wide, 100 * false / many, 1000 * seconds / many)
 
 
 def matching(found: Sequence[Detection], row: np.ndarray) -> Detection | None:

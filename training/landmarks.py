@@ -17,7 +17,7 @@ from data import container
 from encoders.landmarks import LandmarkNet, Landmarks, places
 from training.detector import read_sources
 from training.scenes import LabelledPhoto, SceneMaker, spoil
-from training.teachers import FLIP5, FLIP68, decode
+from training.teachers import FLIP5, FLIP68, decode, overlap
 from training.timed import TimedRun
 from workbench.crop import landmark_quad, quad_side
 
@@ -78,7 +78,17 @@ class CropMaker:
         crop[y : y + h, x : x + w] = cv2.resize(self.clutter[rng.integers(len(self.clutter))], (w, h))
 
     def faceless(self, rng: np.random.Generator) -> np.ndarray:
-        """A crop without a face."""
+        """A crop without a whole face: clutter, or a piece of a photo beside the faces or with a small part of one."""
+        if rng.random() < 0.7:
+            source = self.faces[rng.integers(len(self.faces))]
+            photo = source[rng.integers(len(source))][0]
+            image = decode(photo.data)
+            for _ in range(10):
+                side = int(rng.uniform(0.12, 0.6) * min(image.shape[:2]))
+                low = np.array([rng.integers(0, image.shape[1] - side), rng.integers(0, image.shape[0] - side)])
+                if overlap(np.concatenate([low, low + side]), photo.boxes).max() < 0.12:
+                    piece = image[low[1] : low[1] + side, low[0] : low[0] + side]
+                    return spoil(cv2.resize(piece, (self.size, self.size)), rng)
         image = self.clutter[rng.integers(len(self.clutter))]
         side = int(rng.integers(32, image.shape[0]))
         x, y = rng.integers(0, image.shape[0] - side + 1, 2)
@@ -119,7 +129,8 @@ def main(argv: list[str] | None = None) -> None:
     cv2.setNumThreads(1)
     settings = tomllib.loads(options.config.read_text())
     torch.manual_seed(settings["seed"])
-    model = LandmarkNet(**settings["arch"]).to(memory_format=torch.channels_last)
+    model = LandmarkNet(**settings["arch"])
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sources = read_sources(options.photos)
     clutter = SceneMaker(sources, 256, np.random.default_rng(settings["seed"]), settings["backgrounds"]).bank
     maker = CropMaker(sources, model.input_size, clutter)

@@ -62,7 +62,7 @@ class SceneMaker:
         self.bank = [self.background() for _ in range(bank)]
 
     def pick(self) -> LabelledPhoto:
-        source = self.sources[0 if self.rng.random() < 0.6 else self.rng.integers(len(self.sources))]
+        source = self.sources[0 if self.rng.random() < 0.6 else int(self.rng.integers(len(self.sources)))]
         return source[self.rng.integers(len(source))]
 
     def varied(self) -> np.ndarray:
@@ -270,5 +270,6 @@ def spoil(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     result = np.clip(x, 0, 255).astype(np.uint8)
     if rng.random() < 0.25:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))]
-        result = cv2.imdecode(cv2.imencode(".jpg", result, quality)[1], cv2.IMREAD_COLOR)
+        packed = cv2.imdecode(cv2.imencode(".jpg", result, quality)[1], cv2.IMREAD_COLOR)
+        return result if packed is None else packed
     return result

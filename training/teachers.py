@@ -18,6 +18,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from workbench.errors import BadImage
+
 FLIP5 = [1, 0, 2, 4, 3]
 FLIP68 = [
     *range(16, -1, -1),
@@ -42,7 +44,10 @@ def held_out(name: str) -> bool:
 
 def decode(data: bytes) -> np.ndarray:
     """Compressed bytes to (H,W,3) uint8 RGB."""
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise BadImage("A picture of the archive is damaged; fetch the archive again.")
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def photos(archive: Path, first: int = 0, count: int | None = None) -> Iterator[tuple[str, bytes]]:

@@ -40,7 +40,7 @@ COARSE_SIDES = (256, 128)  # cheap looks for faces that fill the picture
 FINE_SIDE = 1600  # a third one, only when the first finds none or only small ones
 SMALL_FACE = 34  # pixels of the first look below which the third is worth its time
 MOST_FACES = 64
-LEAST_FACE = 0.3  # of the landmark network
+LEAST_FACE = 0.9  # of the landmark network, at both looks
 
 
 class Backend(Protocol):
@@ -60,7 +60,7 @@ class StarterBackend:
         landmarks: LandmarkNet,
         device: str | torch.device = "cpu",
         *,
-        threshold: float = 0.5,
+        threshold: float = 0.6,
     ) -> None:
         self.device = torch.device(device)
         self.detector = detector.to(self.device).eval()
@@ -98,7 +98,9 @@ class StarterBackend:
 
     def pool(self, looks: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         """One guess per face from several looks, those below the threshold left out."""
-        scores, boxes, points = merge(*(torch.cat(parts) for parts in zip(*looks, strict=True)))
+        scores, boxes, points = merge(
+            torch.cat([s for s, _, _ in looks]), torch.cat([b for _, b, _ in looks]), torch.cat([p for _, _, p in looks])
+        )
         keep = (scores > self.threshold).nonzero()[:MOST_FACES, 0]
         return scores[keep], boxes[keep], points[keep]
 
@@ -120,7 +122,7 @@ class StarterBackend:
             # Two guesses on parts of one face end on the same points.
             if len(taken) and float(box_overlap(spans[i : i + 1], taken).max()) > 0.35:
                 continue
-            if face > LEAST_FACE and score > self.threshold:
+            if face > LEAST_FACE:
                 taken = torch.cat([taken, spans[i : i + 1]])
                 box = tuple(float(v) for v in boxes[i])
                 found.append(describe(Detection(box, own[68:], own[:68], min(score, 1.0)), pixels.shape))  # type: ignore[arg-type]
@@ -254,7 +256,7 @@ def describe(detection: Detection, shape: Sequence[int]) -> Detection:
         notes.append("This face is seen from the side; edits of profiles are often poor.")
     if abs(np.degrees(np.arctan2(across[1], across[0]))) > 30:
         notes.append("This head is tilted strongly; check that the crop is upright.")
-    if detection.score < 0.65:
+    if detection.score < 0.84:
         notes.append("This may not be a face, or it is hidden, dark or blurred.")
     if (
         x0 < -0.05 * (x1 - x0)

@@ -192,7 +192,7 @@ def test_points_by_hand() -> None:
         (LEVEL * 0.3, 0.9, "pixels"),
         (np.array([[90.0, 100], [110, 100], [118, 130], [88, 165], [106, 165]]), 0.9, "side"),
         ((LEVEL - 100) @ np.array([[0.7, 0.7], [-0.7, 0.7]]) + 140, 0.9, "tilted"),
-        (LEVEL, 0.55, "may not be a face"),
+        (LEVEL, 0.8, "may not be a face"),
         (LEVEL - [60, 0], 0.9, "outside"),
     ],
 )
