@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stylegan2.generator import Generator
-from stylegan2.layers import ModulatedConv2d
 
 REPEATS = 5
 SIZES = (256, 1024)
@@ -34,11 +33,7 @@ def network(size: int) -> tuple[Generator, Tensor]:
 
 def bare_shapes(generator: Generator) -> list[tuple[Tensor, int, bool]]:
     """Kernel (O,I,k,k), side of its input and whether it doubles the size, for each convolution of one picture."""
-    layers: list[tuple[ModulatedConv2d, int]] = [(generator.conv1.conv, 4), (generator.to_rgb1.conv, 4)]
-    # Convolutions come in pairs, the first of which doubles the size.
-    layers += [(styled.conv, 4 << ((i + 1) // 2)) for i, styled in enumerate(generator.convs)]
-    layers += [(to_rgb.conv, 8 << i) for i, to_rgb in enumerate(generator.to_rgbs)]
-    return [(layer.weight[0].detach(), side, layer.up) for layer, side in layers]
+    return [(layer.weight[0].detach(), side, layer.up) for layer, side in generator.convolutions()]
 
 
 def bare_convolutions(generator: Generator) -> Callable[[], None]:
@@ -70,8 +65,10 @@ def _measure(size: int, repeats: int) -> dict[str, float]:
     generator.prepare()
 
     def render(form: str, precision: torch.dtype = torch.float32) -> Tensor:
-        chosen = generator.set_form("reference" if form == "reference" else "fast").set_precision(precision)
-        return chosen.synthesis(code)
+        image = (
+            generator.set_form("reference" if form == "reference" else "fast").set_precision(precision).synthesis(code)
+        )
+        return image[0] if isinstance(image, tuple) else image
 
     jobs: dict[str, Callable[[], object]] = {
         "reference": lambda: render("reference"),

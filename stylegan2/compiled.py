@@ -21,12 +21,13 @@ def compiled_synthesis(generator: Generator, *, backend: str = "inductor") -> Sy
     """
 
     def plain(codes: Tensor) -> Tensor:
-        return generator.synthesis(codes)
+        image = generator.synthesis(codes)
+        return image[0] if isinstance(image, tuple) else image
 
     try:
         compiled = torch.compile(plain, backend=backend)
         with torch.no_grad():
-            compiled(torch.zeros(1, generator.n_latent, generator.style_dim, device=generator.noises.noise_0.device))
+            compiled(torch.zeros(1, generator.n_latent, generator.style_dim, device=generator.conv1.conv.weight.device))
     except Exception as error:  # The compiler's own errors have no common class below Exception.
         warnings.warn(f"torch.compile does not work here, rendering without it: {error!s:.200}", stacklevel=2)
         return plain

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -85,7 +85,7 @@ class Filter(nn.Module):
         self.form: Form = "fast"
         self._factors: tuple[Tensor, int, tuple[Taps, Taps] | None] | None = None
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> dict[str, Any]:
         # A copy counts its changes from zero again, so what was kept cannot be told from outdated there.
         return self.__dict__ | {"_factors": None}
 
@@ -133,11 +133,11 @@ class ModulatedConv2d(nn.Module):
         """Keep what depends on the weights alone for inputs of ``side`` pixels; dropped when they change or train."""
         with torch.no_grad():
             constants = {"power": self._power()}
-            if self._by_winograd(side, ready=True):
+            if self._by_winograd(side):
                 constants["winograd"] = self._winograd()
             self._prepared = (version(self.weight), constants)
 
-    def __getstate__(self) -> dict[str, object]:
+    def __getstate__(self) -> dict[str, Any]:
         # A copy counts its changes from zero again, so what was kept cannot be told from outdated there.
         return self.__dict__ | {"_prepared": None}
 
@@ -155,9 +155,9 @@ class ModulatedConv2d(nn.Module):
         self._prepared = None
         super()._load_from_state_dict(*args, **kwargs)
 
-    def _by_winograd(self, side: int, *, ready: bool) -> bool:
+    def _by_winograd(self, side: int) -> bool:
         _, _, inputs, kernel, _ = self.weight.shape
-        return kernel == 3 and side % 4 == 0 and winograd.suits(inputs, side, up=self.up, ready=ready)
+        return kernel == 3 and side % 4 == 0 and winograd.suits(inputs, side, up=self.up)
 
     def _power(self) -> Tensor:
         return torch.linalg.vector_norm(self.weight[0], dim=(2, 3)).square_()
@@ -187,7 +187,7 @@ class ModulatedConv2d(nn.Module):
         power = self._power() if power is None else power
         demodulation = torch.rsqrt(style.square() @ power.t() + 1e-8)
         end = winograd.Epilogue(demodulation, noise, bias, ops.SLOPE, ops.GAIN)
-        if side == x.shape[3] and self._by_winograd(side, ready=kernel is not None):
+        if side == x.shape[3] and self._by_winograd(side):
             kernel = self._winograd() if kernel is None else kernel
             return winograd.winograd_conv(x, kernel, style, end, factor=2 if self.up else 1)
         if taps is not None:

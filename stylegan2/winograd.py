@@ -16,6 +16,7 @@ from torch import Tensor
 from stylegan2.fir import Taps
 
 BAND_BYTES = 6 << 20
+KERNEL_BYTES = 20 << 20
 _INPUT = (
     (4, 0, -5, 0, 1, 0),
     (0, -4, -4, 1, 1, 0),
@@ -51,14 +52,9 @@ class Epilogue:
     gain: float
 
 
-def suits(inputs: int, side: int, *, up: bool, ready: bool) -> bool:
-    """Whether the transforms cost less than they save; measured on AVX2 with the published channel table.
-
-    ``ready``: the kernel is transformed already.
-    """
-    if up:
-        return side * side >= (8 if ready else 64) * inputs
-    return inputs >= 96 and side * side >= 8 * inputs
+def suits(inputs: int, side: int, *, up: bool) -> bool:
+    """Whether the transforms cost less than they save; measured on AVX2 with the published channel table."""
+    return side * side >= 64 * inputs if up else inputs >= 96 and side * side >= 8 * inputs
 
 
 def small_conv(x: Tensor, weight: Tensor) -> Tensor:
@@ -88,9 +84,12 @@ def transform_kernel(weight: Tensor) -> Tensor:
     return (_square(_KERNEL) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(36, inputs, outputs)
 
 
-def _bands(rows: int, bytes_per_row: int) -> int:
-    """Largest divisor of ``rows`` whose band fits the budget."""
-    fit = max(1, BAND_BYTES // bytes_per_row)
+def _bands(rows: int, bytes_per_row: int, kernel_bytes: int = 0) -> int:
+    """Largest divisor of ``rows`` whose band fits the budget.
+
+    Every band reads the whole kernel, so a band may be as large as the kernel where that is the larger.
+    """
+    fit = max(BAND_BYTES, min(kernel_bytes, KERNEL_BYTES)) // bytes_per_row
     return max(d for d in range(1, rows + 1) if rows % d == 0 and d <= max(fit, 1))
 
 
@@ -103,7 +102,7 @@ def winograd_conv(x: Tensor, kernel: Tensor, style: Tensor, end: Epilogue, *, fa
     maps = kernel.shape[2]
     outputs = maps // factor**2
     tiles_down, tiles = height // 4, width // 4
-    band = _bands(tiles_down, 36 * 4 * tiles * max(inputs, maps))
+    band = _bands(tiles_down, 36 * 4 * tiles * max(inputs, maps), kernel.numel() * 4)
     rows = x.permute(0, 2, 3, 1)
     out = torch.empty(batch, height * factor, width * factor, outputs)
     source = torch.zeros(band * 4 + 2, width + 2, inputs)
