@@ -60,44 +60,50 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def _measure(size: int, repeats: int) -> dict[str, float]:
+def _render(generator: Generator, code: Tensor, form: str, precision: torch.dtype = torch.float32) -> Tensor:
+    generator.set_form("reference" if form == "reference" else "fast").set_precision(precision)
+    return generator.synthesis(code)
+
+
+def _measure(size: int, repeats: int, bf16: bool) -> dict[str, Any]:
     generator, code = network(size)
     generator.prepare()
-
-    def render(form: str, precision: torch.dtype = torch.float32) -> Tensor:
-        image = (
-            generator.set_form("reference" if form == "reference" else "fast").set_precision(precision).synthesis(code)
-        )
-        return image[0] if isinstance(image, tuple) else image
-
     jobs: dict[str, Callable[[], object]] = {
-        "reference": lambda: render("reference"),
-        "fast": lambda: render("fast"),
-        "bf16": lambda: render("fast", torch.bfloat16),
+        "reference": lambda: _render(generator, code, "reference"),
+        "fast": lambda: _render(generator, code, "fast"),
         "bare": bare_convolutions(generator),
     }
-    reference = render("reference")
-    error = (render("fast") - reference).norm() / reference.norm()
-    bf16 = (render("fast", torch.bfloat16) - reference).norm() / reference.norm()
+    reference = _render(generator, code, "reference")
     jobs["bare"]()
+
+    def apart(image: Tensor) -> float:
+        return float(f"{float((image - reference).norm() / reference.norm()):.3g}")
+
+    error = apart(_render(generator, code, "fast"))
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for _ in range(repeats):
         for name, work in jobs.items():
             times[name].append(_seconds(work))
     medians = {name: statistics.median(values) for name, values in times.items()}
-    return {
+    result: dict[str, Any] = {
         f"ratio_{size}": round(medians["reference"] / medians["fast"], 3),
         f"floor_{size}": round(medians["fast"] / medians["bare"], 3),
-        f"error_{size}": float(f"{error.item():.3g}"),
-        f"bf16_error_{size}": float(f"{bf16.item():.3g}"),
-    } | {f"{name}_ms_{size}": round(1000 * value, 1) for name, value in medians.items()}
+        f"error_{size}": error,
+    }
+    result |= {f"{name}_ms_{size}": round(1000 * value, 1) for name, value in medians.items()}
+    if not bf16:
+        return result | {f"bf16_ms_{size}": None, f"bf16_error_{size}": None}
+    started = time.perf_counter()
+    image = _render(generator, code, "fast", torch.bfloat16)
+    elapsed = time.perf_counter() - started
+    return result | {f"bf16_ms_{size}": round(1000 * elapsed, 1), f"bf16_error_{size}": apart(image)}
 
 
 def peak_mib(form: str, size: int) -> float:
     """Largest memory in MiB of this process after rendering one picture; call it in a fresh process."""
     generator, code = network(size)
     with torch.no_grad():
-        generator.set_form("reference" if form == "reference" else "fast").synthesis(code)
+        _render(generator, code, form)
     scale = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20, 1)
 
@@ -113,12 +119,16 @@ def run(repeats: int = REPEATS, *, sizes: Sequence[int] = SIZES, peak: bool = Tr
     """Medians of ``repeats`` pictures per form, taken in turns, with the published channel table.
 
     ``ratio_S``: reference over fast form at S pixels. ``floor_S``: fast form over its bare convolutions. ``error_S``:
-    relative distance of the fast picture from the reference one. ``*_ms_S``: milliseconds, ``bf16`` the fast form with
-    bfloat16 convolutions. ``peak_mib_*_S``: peak memory of a fresh process that renders one picture, PyTorch included.
+    relative distance of the fast picture from the reference one. ``*_ms_S``: milliseconds; ``bf16`` is one picture with
+    bfloat16 convolutions, left out (None) where the size before it took over three times its float32 time, as it does
+    on processors without bfloat16 instructions. ``peak_mib_*_S``: peak memory of a fresh process that renders one
+    picture, PyTorch included.
     """
     result: dict[str, Any] = {"repeats": repeats, "threads": torch.get_num_threads(), "torch": torch.__version__}
+    bf16 = True
     for size in sizes:
-        result |= _measure(size, repeats)
+        result |= _measure(size, repeats, bf16)
+        bf16 = bf16 and result[f"bf16_ms_{size}"] < 3 * result[f"fast_ms_{size}"]
         if peak:
             result |= {f"peak_mib_{form}_{size}": _peak_elsewhere(form, size) for form in FORMS}
     return result

@@ -21,8 +21,7 @@ def compiled_synthesis(generator: Generator, *, backend: str = "inductor") -> Sy
     """
 
     def plain(codes: Tensor) -> Tensor:
-        image = generator.synthesis(codes)
-        return image[0] if isinstance(image, tuple) else image
+        return generator.synthesis(codes)
 
     try:
         compiled = torch.compile(plain, backend=backend)

@@ -133,14 +133,22 @@ class Generator(nn.Module):
             raise ValueError(f"{len(noise)} noise maps given, {self.num_layers} needed")
         return [n.to(registered[0]) for n in noise]
 
-    def synthesis(
-        self, codes: Tensor, noise: Noise = None, *, features: Sequence[int] = (), until: int | None = None
-    ) -> Tensor | tuple[Tensor, dict[int, Tensor]]:
+    def synthesis(self, codes: Tensor, noise: Noise = None, *, until: int | None = None) -> Tensor:
         """Render W+ ``codes`` (B,n_latent,style_dim) to images (B,3,size,size), nominally in [-1, 1].
 
-        With ``features``, also returns {resolution: (B,C,r,r)} after the last convolution at each listed resolution.
         ``until`` stops at that resolution and returns the picture of that level of the skip network (for training that grows).
         """
+        return self._draw(codes, noise, (), until)[0]
+
+    def synthesis_features(
+        self, codes: Tensor, resolutions: Sequence[int], noise: Noise = None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
+        """Images as ``synthesis`` gives them, and {resolution: (B,C,r,r)} after the last convolution at each of ``resolutions``."""
+        return self._draw(codes, noise, resolutions, None)
+
+    def _draw(
+        self, codes: Tensor, noise: Noise, features: Sequence[int], until: int | None
+    ) -> tuple[Tensor, dict[int, Tensor]]:
         if codes.ndim != 3 or codes.shape[1] < self.n_latent or codes.shape[2] != self.style_dim:
             raise ValueError(f"codes must be (B,{self.n_latent},{self.style_dim}), got {tuple(codes.shape)}")
         maps = self.noise_maps(noise, codes.shape[0])
@@ -159,7 +167,7 @@ class Generator(nn.Module):
                 kept[x.shape[2]] = x
             if x.shape[2] == until:
                 break
-        return (image, kept) if features else image
+        return image, kept
 
     def codes(
         self,
@@ -210,5 +218,4 @@ class Generator(nn.Module):
         codes = self.codes(
             styles, latent=latent, truncation=truncation, center=center, truncate_rows=truncate_rows, mix_at=mix_at
         )
-        image = self.synthesis(codes, noise)
-        return image[0] if isinstance(image, tuple) else image
+        return self.synthesis(codes, noise)

@@ -254,7 +254,12 @@ def test_a_crash_of_ours_does_not_stop_the_folder(
 
 def test_the_program_starts_from_another_folder_and_explains_itself(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), "--help"], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, str(ROOT / "cli.py"), "--help"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 0
     for command in ("align", "project", "edit", "weights", "train", "bench"):

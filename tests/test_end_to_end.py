@@ -81,7 +81,9 @@ def test_refining_gets_closer_than_one_encoder_pass(engine: Engine, photo: Photo
     assert engine.project(aligned, "refined", steps=15).l2 < engine.project(aligned).l2
 
 
-def test_the_command_line_does_the_same(engine: Engine, photo: Photo, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_line_does_the_same(
+    engine: Engine, photo: Photo, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, out = tmp_path / "scene.png", tmp_path / "edited.png"
     Image.fromarray(photo.pixels).save(source)
     status = cli.main(["edit", str(source), "--set", "smiling=1", "--set", "young=-0.5", "--out", str(out), "--json"])

@@ -30,7 +30,10 @@ from workbench.face import to_uint8
 
 @dataclass(frozen=True)
 class Stage:
-    """Until step ``until``: pictures of ``side`` px in batches of ``batch``; ``adversarial`` is the weight of that loss."""
+    """Until step ``until``: pictures of ``side`` px in batches of ``batch``.
+
+    ``adversarial``: length of the adversarial gradient on the pictures as a share of the reconstruction's; 0 is without.
+    """
 
     until: int
     side: int
@@ -178,12 +181,23 @@ class AutoencoderTask:
         weights = self.train["weights"]
         loss = sum((weights.get(n, 1.0) * v for n, v in terms.items()), torch.zeros((), device=self.device))
         if stage.adversarial and stage.side == self.arch["size"]:
-            terms |= self.fight(step, stage, target, image)
-            loss = loss + stage.adversarial * terms["fool"]
+            terms |= self.fight(step, target, image)
+            share = self.balance(loss, terms["fool"], image)
+            loss = loss + stage.adversarial * share * terms["fool"]
         step.apply(loss, self.optimizer)
         return {"loss": loss, **terms}
 
-    def fight(self, step: Step, stage: Stage, real: Tensor, image: Tensor) -> dict[str, Tensor]:
+    def balance(self, loss: Tensor, fool: Tensor, image: Tensor) -> Tensor:
+        """Factor that makes the gradient of ``fool`` on ``image`` as long as that of ``loss``.
+
+        A fixed weight either does nothing or outgrows the reconstruction, as the discriminator's slope changes by orders of
+        magnitude while it learns (Esser 2021, section 3.2, balances at the last layer; on the pictures it is cheaper).
+        """
+        (wanted,) = torch.autograd.grad(loss, image, retain_graph=True)
+        (pushed,) = torch.autograd.grad(fool, image, retain_graph=True)
+        return (self.ranks.average(wanted.norm()) / self.ranks.average(pushed.norm()).clamp_min(1e-8)).clamp_max(1e3)
+
+    def fight(self, step: Step, real: Tensor, image: Tensor) -> dict[str, Tensor]:
         """One discriminator step on ``real`` and the detached ``image`` (lazy R1), then the generator's term."""
         self.discriminator.requires_grad_(True)
         every = self.train.get("r1_every", 16)

@@ -56,10 +56,13 @@ def run(task: Task, schedule: Schedule, folder: Path, *, ranks: Ranks, device: s
     if resume and checkpoint.is_file():
         body = torch.load(checkpoint, map_location=device, weights_only=True)
         index = body["step"]
+        # A network that a longer schedule adds (a discriminator for its last stage) begins fresh.
         for name, module in task.modules.items():
-            module.load_state_dict(body["modules"][name])
+            if name in body["modules"]:
+                module.load_state_dict(body["modules"][name])
         for name, optimizer in task.optimizers.items():
-            optimizer.load_state_dict(body["optimizers"][name])
+            if name in body["optimizers"]:
+                optimizer.load_state_dict(body["optimizers"][name])
         for name, average in ema.items():
             average.module.load_state_dict(body["ema"][name])
     started, logged, first = time.monotonic(), time.monotonic(), index

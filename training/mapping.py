@@ -54,11 +54,11 @@ def set_mapping(mapping: nn.Sequential, factor: Tensor, lift: Tensor) -> None:
 @torch.no_grad()
 def move_latent(generator: Generator, projector: CompactE4E, shift: Tensor) -> None:
     """Add ``shift`` (D,) to every row of W+: the projector gives it, the generator's styles take it off."""
-    projector.base.bias += shift
+    projector.base.bias.add_(shift)
     for module in generator.modules():
         if isinstance(module, ModulatedConv2d):
             style = module.modulation
-            style.bias -= (style.weight * style.scale) @ shift / style.lr_mul
+            style.bias.sub_((style.weight * style.scale) @ shift / style.lr_mul)
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -63,7 +63,7 @@ class SceneMaker:
 
     def pick(self) -> LabelledPhoto:
         source = self.sources[0 if self.rng.random() < 0.6 else int(self.rng.integers(len(self.sources)))]
-        return source[self.rng.integers(len(source))]
+        return source[int(self.rng.integers(len(source)))]
 
     def varied(self) -> np.ndarray:
         """One of the bank's backgrounds: mirrored, turned, zoomed, colours swapped."""

@@ -113,7 +113,7 @@ class SemanticTask:
             torch.nn.utils.clip_grad_norm_(list(self.core.parameters()), clip)
         self.optimizer.step()
         # Losses on pictures are there only on rendered steps; the log shows their mean over those.
-        scale = dict.fromkeys(("mi", "attr", "keep", "identity"), self.config.render_every)
+        scale: dict[str, int] = dict.fromkeys(("mi", "attr", "keep", "identity"), self.config.render_every)
         return {name: value * scale.get(name, 1) for name, value in logs.items()}
 
     def more_reading(self, step: Step) -> Tensor:

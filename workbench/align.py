@@ -99,7 +99,9 @@ class StarterBackend:
     def pool(self, looks: Sequence[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
         """One guess per face from several looks, those below the threshold left out."""
         scores, boxes, points = merge(
-            torch.cat([s for s, _, _ in looks]), torch.cat([b for _, b, _ in looks]), torch.cat([p for _, _, p in looks])
+            torch.cat([s for s, _, _ in looks]),
+            torch.cat([b for _, b, _ in looks]),
+            torch.cat([p for _, _, p in looks]),
         )
         keep = (scores > self.threshold).nonzero()[:MOST_FACES, 0]
         return scores[keep], boxes[keep], points[keep]

@@ -16,7 +16,9 @@ def test_keys_and_shapes_are_the_published_ones(depth: int, name: str):
     assert {f"backbone.{key}": shape for key, shape in ours(network).items()} == published(name)
 
 
-@pytest.mark.parametrize(("depth", "parameters"), [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160)])
+@pytest.mark.parametrize(
+    ("depth", "parameters"), [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160)]
+)
 def test_number_of_parameters_is_torchvisions(depth: int, parameters: int):
     with torch.device("meta"):
         network = ResNet(depth)

@@ -60,9 +60,7 @@ def _render(context: Context, generator: Generator, form: Form) -> dict[str, Ten
 
 def generator(context: Context) -> Outputs:
     arguments = context.network().constructor
-    network = Generator(
-        arguments["size"], arguments["style_dim"], arguments["n_mlp"], arguments["channel_multiplier"]
-    )
+    network = Generator(arguments["size"], arguments["style_dim"], arguments["n_mlp"], arguments["channel_multiplier"])
     context.fill(network)
     fast = _render(context, network, "fast")
     if network.size > BOTH_FORMS_UP_TO:

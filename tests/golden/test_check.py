@@ -56,7 +56,10 @@ def seed_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_of_another_seed_passes_with_its_seed_only(seed_one: Path, capsys: pytest.CaptureFixture[str]):
     assert main([str(seed_one), "--seed", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[1].rstrip(":") for line in lines if line.startswith("ok")] == ["sdflow_movingbn", "stylegan2_ops"]
+    assert [line.split()[1].rstrip(":") for line in lines if line.startswith("ok")] == [
+        "sdflow_movingbn",
+        "stylegan2_ops",
+    ]
     assert main([str(seed_one), "--seed", "0"]) == 1
 
 

@@ -170,7 +170,7 @@ def test_sizes_other_than_powers_of_two_are_refused(size):
 def test_features_come_with_the_same_picture():
     made = generator()
     w = codes(made)
-    result = made.synthesis(w, features=(4, 16))
+    result = made.synthesis_features(w, (4, 16))
     assert isinstance(result, tuple)
     image, kept = result
     assert torch.equal(image, made.synthesis(w))

@@ -78,6 +78,17 @@ def test_training_changes_the_weights_and_leaves_a_usable_generator(tmp_path: Pa
     assert "judge" in lines[-1]
 
 
+def test_a_longer_schedule_may_add_a_discriminator(tmp_path: Path, data: Path) -> None:
+    stage = "[[stage]]\nuntil = 6\nside = 32\nbatch = 4\nadversarial = 0.1\n"
+    short = faces.AUTOENCODER.replace(stage, "").replace("until = 2", "until = 3").replace("steps = 6", "steps = 3")
+    assert "adversarial" not in short
+    run.main(settings(tmp_path, short), faces=data, out=tmp_path / "out", threads=1)
+    run.main(settings(tmp_path, faces.AUTOENCODER), faces=data, out=tmp_path / "out", threads=1)
+    last = json.loads((tmp_path / "out" / "log.jsonl").read_text().splitlines()[-1])
+    assert last["step"] == 6
+    assert last["judge"] > 0
+
+
 def test_the_classifier_learns(tmp_path: Path, data: Path) -> None:
     run.main(settings(tmp_path, faces.ATTRIBUTES), faces=data, out=tmp_path / "out", threads=1)
     assert container.read_header(tmp_path / "out" / "attributes.safetensors")["accuracy"] > 0.6
@@ -119,7 +130,9 @@ def test_two_ranks_equal_one(tmp_path: Path, data: Path) -> None:
     # The projector's batch statistics stay out of it. A large epsilon makes Adam follow the gradient's size: as it stands it
     # turns a gradient near zero into a full step of either sign, and rounding would decide.
     text = faces.AUTOENCODER.replace("rate_projector = 1e-3", "rate_projector = 0.0")
-    text = text.replace("adversarial = 0.1", "adversarial = 0.0").replace("rate_generator = 1e-3", "rate_generator = 10.0\nepsilon = 1.0")
+    text = text.replace("adversarial = 0.1", "adversarial = 0.0").replace(
+        "rate_generator = 1e-3", "rate_generator = 10.0\nepsilon = 1.0"
+    )
     config = settings(tmp_path, text)
     run.main(config, faces=data, out=tmp_path / "one", threads=1)
     launch(config, data, tmp_path / "two", 2)
@@ -127,7 +140,11 @@ def test_two_ranks_equal_one(tmp_path: Path, data: Path) -> None:
     body = tomllib.loads(config.read_text())
     fresh = AutoencoderTask(body, data, tmp_path / "fresh", "cpu", Ranks()).generator.state_dict()
     one, two = (
-        {k.removeprefix("modules.generator."): v for k, v in states(tmp_path / run).items() if k.startswith("modules.generator.")}
+        {
+            k.removeprefix("modules.generator."): v
+            for k, v in states(tmp_path / run).items()
+            if k.startswith("modules.generator.")
+        }
         for run in ("one", "two")
     )
     moved = torch.cat([(one[k] - fresh[k]).flatten() for k in one]).norm()

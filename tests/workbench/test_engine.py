@@ -93,7 +93,9 @@ def test_refining_comes_closer_and_is_the_same_every_time(engine: Engine, face: 
 def test_refining_stops_within_one_step(engine: Engine, face: Face) -> None:
     done: list[str] = []
     with pytest.raises(Cancelled, match="encoder"):
-        engine.project(face.aligned, "refined", steps=30, progress=lambda f, m: done.append(m), cancel=lambda: len(done) >= 3)
+        engine.project(
+            face.aligned, "refined", steps=30, progress=lambda f, m: done.append(m), cancel=lambda: len(done) >= 3
+        )
     assert len(done) == 3
     assert engine.project(face.aligned, "refined", steps=4).mode == "refined"
 

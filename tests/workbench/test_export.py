@@ -42,7 +42,11 @@ def test_every_format_is_marked_and_brings_its_request_back(form: export.Format)
     assert export.SOURCE_TYPE == "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
     provenance = export.read_provenance(data)
     assert provenance is not None
-    assert (provenance["family"], provenance["weights"], provenance["program"]) == ("starter", ["abc", "def"], export.PROGRAM)
+    assert (provenance["family"], provenance["weights"], provenance["program"]) == (
+        "starter",
+        ["abc", "def"],
+        export.PROGRAM,
+    )
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])

@@ -47,5 +47,8 @@ def test_a_new_start_forgets_the_entries() -> None:
 
 
 def test_a_step_says_what_was_asked() -> None:
-    assert describe(EditRequest("sdflow", "1", {"smiling": 1.0, "young": -0.5, "male": 0.0})) == "smiling +1.00, young -0.50"
+    assert (
+        describe(EditRequest("sdflow", "1", {"smiling": 1.0, "young": -0.5, "male": 0.0}))
+        == "smiling +1.00, young -0.50"
+    )
     assert describe(EditRequest("sdflow", "1")) == "unchanged"

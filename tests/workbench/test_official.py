@@ -16,7 +16,7 @@ from workbench.manifest import open_family
 from workbench.official import unpickle
 from workbench.weights import Store
 
-SMALL = 'arch = { size = 16, n_mlp = 1, channels = { 4 = 4, 8 = 4, 16 = 4 } }'
+SMALL = "arch = { size = 16, n_mlp = 1, channels = { 4 = 4, 8 = 4, 16 = 4 } }"
 
 
 @pytest.fixture
