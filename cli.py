@@ -6,8 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
+from typing import TypeAlias
 
 from commands import photos
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,9 +43,7 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument("--replace", action="store_true", help="the generator's pixels instead of the photo's own detail")
     edit.add_argument("--colour-match", action="store_true", help="match the colours at the seam")
 
-    weights = commands.add_parser("weights", parents=[plain], help="the weights files and their state")
-    weights.add_argument("action", choices=("list", "verify", "record"))
-    weights.add_argument("--family", help="only this family")
+    _weights(commands, plain)
     train = commands.add_parser("train", help="train a model by configs/NAME.toml")
     train.add_argument("name", metavar="NAME")
     train.add_argument("--minutes", type=float, help="stop after this long")
@@ -56,6 +58,32 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
+def _weights(commands: Commands, plain: argparse.ArgumentParser) -> None:
+    """The actions on weights files."""
+    weights = commands.add_parser("weights", help="the weights files: list, fetch, verify, inspect, add, convert")
+    actions = weights.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action, meaning in (
+        ("list", "the files of each family and whether they are there"),
+        ("verify", "read every file and compare it with its recorded SHA-256"),
+        ("record", "write size and SHA-256 of the files that are there into the list"),
+    ):
+        several = actions.add_parser(action, parents=[plain], help=meaning)
+        several.add_argument("--family", help="only this family")
+    fetch = actions.add_parser("fetch", parents=[plain], help="download files from where their authors put them")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="which files")
+    fetch.add_argument("--family", help="all files of this family")
+    fetch.add_argument("--all", action="store_true", help="all files that have an address")
+    fetch.add_argument("--folder", metavar="FOLDER", help="where to put them (default: where they are looked for)")
+    inspect = actions.add_parser("inspect", parents=[plain], help="say what a file is, and whether it would load")
+    inspect.add_argument("file", metavar="FILE")
+    add = actions.add_parser("add", parents=[plain], help="copy a file to the place where its family finds it")
+    add.add_argument("file", metavar="FILE")
+    add.add_argument("--family", help="for this family (default: the one that has a place for it)")
+    convert = actions.add_parser("convert", parents=[plain], help="write a file as safetensors that says what it is")
+    convert.add_argument("file", metavar="FILE")
+    convert.add_argument("--out", required=True, metavar="OUT", help="file to write, ending in .safetensors")
+
+
 def run(options: argparse.Namespace) -> int:
     """Carry out one parsed command; returns the exit status."""
     # Loading the networks' libraries takes seconds, which --help and a mistyped option need not wait for.
@@ -63,6 +91,9 @@ def run(options: argparse.Namespace) -> int:
         from commands import faces
 
         return {"align": faces.align, "project": faces.project, "edit": faces.edit}[options.command](options)
+    if options.command == "weights" and options.action not in ("list", "verify", "record"):
+        module = "fetching" if options.action == "fetch" else "checkpoints"
+        return getattr(import_module(f"commands.{module}"), options.action)(options)
     from commands import manage
 
     return {"weights": manage.weights, "train": manage.train, "bench": manage.bench}[options.command](options)
