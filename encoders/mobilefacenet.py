@@ -1,4 +1,7 @@
-"""MobileFaceNet (arXiv 1804.07573): 128-d identity embedding of a 112 x 96 crop. A judge and a teacher, not shipped."""
+"""MobileFaceNet (arXiv 1804.07573): 128-d identity embedding of a 112 x 96 crop, a judge and a teacher, not shipped.
+
+And ``LandmarkMobileFaceNet``, the 68-point network of the published identity-swapping code, with its keys.
+"""
 
 from __future__ import annotations
 
@@ -106,3 +109,105 @@ def face_crop(image: np.ndarray, points5: np.ndarray) -> np.ndarray:
     return cv2.warpAffine(
         image, np.column_stack([turn, shift]), (96, 112), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
+
+
+class Plain(nn.Module):
+    """Convolution and batch norm."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.conv(x))
+
+
+class Active(Plain):
+    """Convolution, batch norm, PReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1, padding: int = 0, groups: int = 1
+    ) -> None:
+        super().__init__(inputs, outputs, kernel, stride, padding, groups)
+        self.prelu = nn.PReLU(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.prelu(super().forward(x))
+
+
+class DepthWise(nn.Module):
+    """Expand to ``hidden`` channels, depthwise, project; ``residual`` adds the input."""
+
+    def __init__(self, inputs: int, outputs: int, hidden: int, stride: int, *, residual: bool) -> None:
+        super().__init__()
+        self.conv = Active(inputs, hidden)
+        self.conv_dw = Active(hidden, hidden, 3, stride, 1, hidden)
+        self.project = Plain(hidden, outputs)
+        self.residual = residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.project(self.conv_dw(self.conv(x)))
+        return x + out if self.residual else out
+
+
+class Chain(nn.Module):
+    """``count`` residual units."""
+
+    def __init__(self, channels: int, hidden: int, count: int) -> None:
+        super().__init__()
+        self.model = nn.Sequential(*(DepthWise(channels, channels, hidden, 1, residual=True) for _ in range(count)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.model(x)
+
+
+class GlobalDepthWise(nn.Module):
+    """One weight per channel and place, then a linear layer and a batch norm."""
+
+    def __init__(self, channels: int, side: int, outputs: int) -> None:
+        super().__init__()
+        self.conv_6_dw = Plain(channels, channels, side, groups=channels)
+        self.linear = nn.Linear(channels, outputs, bias=False)
+        self.bn = nn.BatchNorm1d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.bn(self.linear(self.conv_6_dw(x).flatten(1)))
+
+
+class LandmarkMobileFaceNet(nn.Module):
+    """68 points of the published swapping code: forward ``crop`` (B,3,112,112) RGB in [0,1] -> (B,136), x and y in [0,1].
+
+    ``points`` takes whole pictures, as the published training does. The file is ``mobilefacenet_model_best.pth.tar``.
+    """
+
+    input_size = 112
+
+    def __init__(self, outputs: int = 136) -> None:
+        super().__init__()
+        self.conv1 = Active(3, 64, 3, 2, 1)
+        self.conv2_dw = Active(64, 64, 3, 1, 1, 64)
+        self.conv_23 = DepthWise(64, 64, 128, 2, residual=False)
+        self.conv_3 = Chain(64, 128, 4)
+        self.conv_34 = DepthWise(64, 128, 256, 2, residual=False)
+        self.conv_4 = Chain(128, 256, 6)
+        self.conv_45 = DepthWise(128, 128, 512, 2, residual=False)
+        self.conv_5 = Chain(128, 256, 2)
+        self.conv_6_sep = Active(128, 512)
+        self.output_layer = GlobalDepthWise(512, 7, outputs)
+
+    def features(self, crop: Tensor) -> Tensor:
+        """Last feature map (B,512,7,7)."""
+        x = self.conv_34(self.conv_3(self.conv_23(self.conv2_dw(self.conv1(crop)))))
+        return self.conv_6_sep(self.conv_5(self.conv_45(self.conv_4(x))))
+
+    def forward(self, crop: Tensor) -> Tensor:
+        return self.output_layer(self.features(crop))
+
+    def points(self, image: Tensor, *, antialias: bool = False) -> Tensor:
+        """Points (B,68,2) in [0,1] of ``image`` (B,3,H,W) in [-1,1], brought to 112 px as a whole, bilinear."""
+        half = (image + 1) / 2
+        small = F.interpolate(half, (self.input_size,) * 2, mode="bilinear", align_corners=False, antialias=antialias)
+        return self(small).unflatten(1, (68, 2))

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.golden import adapters_align, adapters_encoders, adapters_maskfacegan, adapters_sdflow, adapters_stylegan2
+from tests.golden import (
+    adapters_align,
+    adapters_encoders,
+    adapters_idswap,
+    adapters_maskfacegan,
+    adapters_sdflow,
+    adapters_stylegan2,
+)
 from tests.golden.items import Adapter
 
 ADAPTERS: dict[str, Adapter] = {
@@ -10,5 +17,6 @@ ADAPTERS: dict[str, Adapter] = {
     **adapters_encoders.ADAPTERS,
     **adapters_sdflow.ADAPTERS,
     **adapters_align.ADAPTERS,
+    **adapters_idswap.ADAPTERS,
     **adapters_maskfacegan.ADAPTERS,
 }
