@@ -35,3 +35,7 @@ class Cancelled(FacetError):
 
 class CannotWrite(FacetError):
     """An output could not be written (full disk, missing permission)."""
+
+
+class CannotFetch(FacetError):
+    """A download did not succeed; the message names the address and the place to put the file by hand."""
