@@ -208,9 +208,7 @@ def verify(family: Family, kind: str, pause: Callable[[], None] | None = None) -
     return found
 
 
-def _look(
-    family: Family, kind: str, full: bool, pause: Callable[[], None] | None = None
-) -> tuple[FileState, str]:
+def _look(family: Family, kind: str, full: bool, pause: Callable[[], None] | None = None) -> tuple[FileState, str]:
     record = family.record(kind)
     path = family.find(kind)
     state: State
