@@ -51,6 +51,16 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--faces", default="faces", metavar="FOLDER", help="the data set's zips and label files")
     train.add_argument("--out", metavar="FOLDER", help="run folder (default: runs/NAME)")
     train.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    make = commands.add_parser("make-dataset", parents=[plain], help="generate faces with their w to train a swap on")
+    make.add_argument("--out", required=True, metavar="FOLDER", help="where to; a stopped set is continued")
+    make.add_argument("--layout", default="nitzan", help="nitzan (default), roich, yugong, yugong-evaluation or shard")
+    make.add_argument("--count", type=int, default=70_000, metavar="N", help="pictures (default: 70000, the papers')")
+    make.add_argument("--seed", type=int, default=0)
+    make.add_argument("--truncation", type=float, metavar="PSI", help="default: the layout's own")
+    make.add_argument("--batch", type=int, default=8)
+    make.add_argument("--workers", type=int, default=1, metavar="N", help="processes; ranks of torchrun share too")
+    make.add_argument("--family", default="starter", help="family of weights (default: starter)")
+    make.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
     bench = commands.add_parser("bench", help="measure: synthesis, slider, load, align ...")
     bench.add_argument("name", metavar="NAME")
     bench.add_argument("--repeats", type=int, help="how often to measure")
@@ -94,6 +104,10 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "weights" and options.action not in ("list", "verify", "record"):
         module = "fetching" if options.action == "fetch" else "checkpoints"
         return getattr(import_module(f"commands.{module}"), options.action)(options)
+    if options.command == "make-dataset":
+        from commands import datasets
+
+        return datasets.make_dataset(options)
     from commands import manage
 
     return {"weights": manage.weights, "train": manage.train, "bench": manage.bench}[options.command](options)
