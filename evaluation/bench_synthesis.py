@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from evaluation.memory import peak_mib
 from stylegan2.generator import Generator
 
 REPEATS = 5
@@ -99,17 +99,16 @@ def _measure(size: int, repeats: int, bf16: bool) -> dict[str, Any]:
     return result | {f"bf16_ms_{size}": round(1000 * elapsed, 1), f"bf16_error_{size}": apart(image)}
 
 
-def peak_mib(form: str, size: int) -> float:
+def peak_of_one(form: str, size: int) -> float:
     """Largest memory in MiB of this process after rendering one picture; call it in a fresh process."""
     generator, code = network(size)
     with torch.no_grad():
         _render(generator, code, form)
-    scale = 1 if sys.platform == "darwin" else 1024
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20, 1)
+    return peak_mib()
 
 
 def _peak_elsewhere(form: str, size: int) -> float:
-    code = f"from evaluation.bench_synthesis import peak_mib; print(peak_mib({form!r}, {size}))"
+    code = f"from evaluation.bench_synthesis import peak_of_one; print(peak_of_one({form!r}, {size}))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return float(done.stdout)
 

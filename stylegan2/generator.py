@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from stylegan2.layers import EqualLinear, Filter, Form, ModulatedConv2d, StyledConv, ToRGB
+from stylegan2.layers import BiasLeakyReLU, EqualLinear, Filter, Form, ModulatedConv2d, StyledConv, ToRGB
 
 Noise = int | torch.Generator | Sequence[Tensor] | None
 
@@ -78,7 +78,7 @@ class Generator(nn.Module):
     def set_form(self, form: Form) -> Generator:
         """Choose the ``fast`` (default) or the ``reference`` form of all operations."""
         for module in self.modules():
-            if isinstance(module, ModulatedConv2d | Filter):
+            if isinstance(module, ModulatedConv2d | Filter | BiasLeakyReLU):
                 module.form = form
         return self
 
@@ -154,7 +154,9 @@ class Generator(nn.Module):
         maps = self.noise_maps(noise, codes.shape[0])
         kept: dict[int, Tensor] = {}
         start = self.input.get_parameter("input")
-        x = start.expand(codes.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        # Channels-last belongs to the fast form: the memory order of the input is the one every layer keeps.
+        order = torch.channels_last if self.conv1.conv.form == "fast" else torch.contiguous_format
+        x = start.expand(codes.shape[0], -1, -1, -1).contiguous(memory_format=order)
         x = self.conv1(x, codes[:, 0], maps[0])
         image = self.to_rgb1(x, codes[:, 1])
         if 4 in features:

@@ -68,9 +68,12 @@ class BiasLeakyReLU(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.bias = nn.Parameter(torch.zeros(channels))
+        self.form: Form = "fast"
 
     def forward(self, x: Tensor) -> Tensor:
-        return ops.bias_leaky_relu(x, self.bias)
+        if self.form == "fast":
+            return ops.bias_leaky_relu(x, self.bias)
+        return ops.bias_leaky_relu_reference(x, self.bias)
 
 
 class Filter(nn.Module):
@@ -133,8 +136,11 @@ class ModulatedConv2d(nn.Module):
         """Keep what depends on the weights alone for inputs of ``side`` pixels; dropped when they change or train."""
         with torch.no_grad():
             constants = {"power": self._power()}
-            if self._by_winograd(side):
+            if self._by_winograd(side, kept=True):
                 constants["winograd"] = self._winograd()
+            elif self.up:
+                order = torch.channels_last if side <= 16 else torch.contiguous_format
+                constants["transposed"] = self.weight[0].transpose(0, 1).contiguous(memory_format=order)
             self._prepared = (version(self.weight), constants)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -155,9 +161,9 @@ class ModulatedConv2d(nn.Module):
         self._prepared = None
         super()._load_from_state_dict(*args, **kwargs)
 
-    def _by_winograd(self, side: int) -> bool:
+    def _by_winograd(self, side: int, *, kept: bool) -> bool:
         _, _, inputs, kernel, _ = self.weight.shape
-        return kernel == 3 and side % 4 == 0 and winograd.suits(inputs, side, up=self.up)
+        return kernel == 3 and side % 4 == 0 and winograd.suits(inputs, side, up=self.up, kept=kept)
 
     def _power(self) -> Tensor:
         return torch.linalg.vector_norm(self.weight[0], dim=(2, 3)).square_()
@@ -187,11 +193,13 @@ class ModulatedConv2d(nn.Module):
         power = self._power() if power is None else power
         demodulation = torch.rsqrt(style.square() @ power.t() + 1e-8)
         end = winograd.Epilogue(demodulation, noise, bias, ops.SLOPE, ops.GAIN)
-        if side == x.shape[3] and self._by_winograd(side):
+        if side == x.shape[3] and self._by_winograd(side, kept=kernel is not None):
             kernel = self._winograd() if kernel is None else kernel
             return winograd.winograd_conv(x, kernel, style, end, factor=2 if self.up else 1)
         if taps is not None:
-            out = F.conv_transpose2d(x * style[:, :, None, None], weight.transpose(0, 1), stride=2)
+            transposed = self._kept("transposed")
+            transposed = weight.transpose(0, 1) if transposed is None else transposed
+            out = F.conv_transpose2d(x * style[:, :, None, None], transposed, stride=2)
             return winograd.filtered(out, *taps, end)
         if 18 * outputs * inputs < pixels * (outputs + inputs):
             return winograd.direct_conv(x, weight, style, end)

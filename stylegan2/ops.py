@@ -31,13 +31,16 @@ def make_kernel(taps: Sequence[float], gain: float = 1.0) -> Tensor:
 
 
 def upfirdn2d_reference(x: Tensor, kernel: Tensor, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0)) -> Tensor:
-    """Upsample ``x`` (B,C,H,W) by zeros, pad (before, after; negative crops), filter with ``kernel`` (n,m), decimate."""
+    """Upsample ``x`` (B,C,H,W) by zeros, pad (before, after; negative crops), filter with ``kernel`` (n,m), decimate.
+
+    As in the published CPU code, every channel is a picture of its own.
+    """
     batch, channels, height, width = x.shape
-    out = x.new_zeros(batch, channels, height, up, width, up)
-    out[:, :, :, 0, :, 0] = x
-    out = F.pad(out.reshape(batch, channels, height * up, width * up), [pad[0], pad[1], pad[0], pad[1]])
-    weight = kernel.flip(0, 1).to(x.dtype)[None, None].repeat(channels, 1, 1, 1)
-    return F.conv2d(out, weight, groups=channels)[:, :, ::down, ::down]
+    out = x.new_zeros(batch * channels, 1, height, up, width, up)
+    out[:, :, :, 0, :, 0] = x.reshape(-1, 1, height, width)
+    out = F.pad(out.reshape(-1, 1, height * up, width * up), [pad[0], pad[1], pad[0], pad[1]])
+    out = F.conv2d(out, kernel.flip(0, 1).to(x.dtype)[None, None])[:, :, ::down, ::down]
+    return out.reshape(batch, channels, out.shape[2], out.shape[3])
 
 
 def upfirdn2d(x: Tensor, kernel: Tensor, up: int = 1, down: int = 1, pad: tuple[int, int] = (0, 0)) -> Tensor:

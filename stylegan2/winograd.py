@@ -36,9 +36,11 @@ _KERNEL = (
 _OUTPUT = ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1))
 
 
-def _square(rows: tuple[tuple[float, ...], ...]) -> Tensor:
-    one = torch.tensor(rows, dtype=torch.float32)
-    return torch.kron(one, one)
+def _both_axes(one: Tensor, tiles: Tensor, half: Tensor, out: Tensor) -> None:
+    """Apply ``one`` (m,n) to rows, then to columns of ``tiles`` (n*n,N) into ``out`` (m*m,N); ``half`` holds m*n*N numbers."""
+    m, n = one.shape
+    torch.mm(one, tiles.view(n, -1), out=half.view(m, -1))
+    torch.bmm(one.expand(m, m, n), half.view(m, n, -1), out=out.view(m, m, -1))
 
 
 @dataclass(frozen=True)
@@ -52,9 +54,14 @@ class Epilogue:
     gain: float
 
 
-def suits(inputs: int, side: int, *, up: bool) -> bool:
-    """Whether the transforms cost less than they save; measured on AVX2 with the published channel table."""
-    return side * side >= 64 * inputs if up else inputs >= 96 and side * side >= 8 * inputs
+def suits(inputs: int, side: int, *, up: bool, kept: bool) -> bool:
+    """Whether the transforms cost less than they save; measured on AVX2 with the published channel table.
+
+    ``kept``: the kernel's transform is kept between pictures. It alone costs more than a small picture saves.
+    """
+    if up:
+        return side * side >= 64 * inputs
+    return inputs >= 96 and side * side >= (256 if kept else 8 * inputs)
 
 
 def small_conv(x: Tensor, weight: Tensor) -> Tensor:
@@ -81,7 +88,8 @@ def phase_kernels(weight: Tensor, column: Taps, row: Taps) -> Tensor:
 def transform_kernel(weight: Tensor) -> Tensor:
     """Winograd form (36,I,O) of ``weight`` (O,I,3,3)."""
     outputs, inputs = weight.shape[:2]
-    return (_square(_KERNEL) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(36, inputs, outputs)
+    one = torch.tensor(_KERNEL)
+    return (torch.kron(one, one) @ weight.permute(2, 3, 1, 0).reshape(9, -1)).view(36, inputs, outputs)
 
 
 def _bands(rows: int, bytes_per_row: int, kernel_bytes: int = 0) -> int:
@@ -114,7 +122,8 @@ def winograd_conv(x: Tensor, kernel: Tensor, style: Tensor, end: Epilogue, *, fa
     spectrum = torch.empty(36, band * tiles * inputs)
     product = torch.empty(36, band * tiles, maps)
     result = torch.empty(16, band * tiles * maps)
-    forward, backward = _square(_INPUT), _square(_OUTPUT)
+    half, half_back = torch.empty(36 * band * tiles * inputs), torch.empty(24 * band * tiles * maps)
+    forward, backward = torch.tensor(_INPUT, dtype=torch.float32), torch.tensor(_OUTPUT, dtype=torch.float32)
     gain = end.demodulation * end.gain
     noise, bias = end.noise * end.gain, end.bias * end.gain
     for b in range(batch):
@@ -125,9 +134,9 @@ def winograd_conv(x: Tensor, kernel: Tensor, style: Tensor, end: Epilogue, *, fa
             source[shift + last - first :].zero_()
             torch.mul(rows[b, first:last], style[b], out=source[shift : shift + last - first, 1:-1])
             gathered.view(6, 6, band, tiles, inputs).copy_(patches)
-            torch.mm(forward, gathered, out=spectrum)
+            _both_axes(forward, gathered, half, spectrum)
             torch.bmm(spectrum.view(36, band * tiles, inputs), kernel, out=product)
-            torch.mm(backward, product.view(36, -1), out=result)
+            _both_axes(backward, product.view(36, -1), half_back, result)
             block = out[b, top * factor : (top + band * 4) * factor]
             pixels = result.view(4, 4, band, tiles, factor, factor, outputs).permute(2, 0, 4, 3, 1, 5, 6)
             torch.mul(pixels, gain[b], out=block.view(band, 4, factor, tiles, 4, factor, outputs))

@@ -56,8 +56,9 @@ def test_wide_layers_take_every_short_cut():
     made = generator(64, {4: 8, 8: 8, 16: 96, 32: 96, 64: 8})
     w = codes(made)
     fast, prepared = made.synthesis(w), made.prepare().synthesis(w)
-    assert torch.equal(fast, prepared)
-    assert apart(fast, made.set_form("reference").synthesis(w)) < 1e-5
+    reference = made.set_form("reference").synthesis(w)
+    assert apart(fast, reference) < 1e-5
+    assert apart(prepared, reference) < 1e-5
 
 
 @torch.no_grad()
