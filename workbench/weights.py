@@ -82,8 +82,8 @@ class Store:
 
     def _load(self, kind: str) -> Network:
         record, path = self.family.record(kind), self.family.path(kind)
-        if record.format == "torch":
-            module, header, extra = official.load(kind, path, record, self._mean_of_generator(kind))
+        if record.format != "facet":
+            module, header, extra = self._published(kind, path)
         else:
             module, header, extra = load_file(kind, path)
         if kind == "generator":
@@ -93,8 +93,12 @@ class Store:
             self._same_space(kind, path, header)
         return Network(module.eval().requires_grad_(False).to(self.device), header, extra)
 
-    def _mean_of_generator(self, kind: str) -> Tensor | None:
-        return self.network("generator").extra["latent_avg"] if kind == "projector" else None
+    def _published(self, kind: str, path: Path) -> tuple[nn.Module, Mapping[str, Any], Mapping[str, Tensor]]:
+        record = self.family.record(kind)
+        if kind != "projector":
+            return official.load(kind, path, record)
+        generator = self.generator()
+        return official.load(kind, path, record, self.network("generator").extra["latent_avg"], generator.size)
 
     def _same_space(self, kind: str, path: Path, header: Mapping[str, Any]) -> None:
         made_for = header.get("generator")
