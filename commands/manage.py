@@ -11,7 +11,7 @@ from typing import Any
 
 from commands.photos import complain, emit
 from workbench.errors import BadRequest
-from workbench.manifest import FileState, check, families, open_family, record_starter
+from workbench.manifest import Family, FileState, Record, check, families, open_family, record_starter, verify
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,34 +27,52 @@ def weights(options: argparse.Namespace) -> int:
         known = {options.family: open_family(options.family, options.manifest)}
     failed = 0
     for family in known.values():
+        if not options.json:
+            print(f"{family.name}: {family.title}", flush=True)
         for kind, record in family.records.items():
-            found = check(family, kind, full=options.action == "verify")
-            emit(_state(found), _line(found), options.json)
+            full = options.action == "verify"
+            found = verify(family, kind) if full else check(family, kind, full=False)
+            emit(_state(family, found), _line(record, found), options.json)
             # Files that the user has to bring are only missed when their family is asked for.
-            wanted = bool(record.sha256) or bool(options.family)
-            if options.action == "verify" and (found.state == "broken" or (found.state == "missing" and wanted)):
+            wanted = record.shipped or (bool(options.family) and not record.optional)
+            if full and (found.state == "broken" or (found.state == "missing" and wanted)):
                 failed += 1
                 complain(f"{family.name} {kind} ('{found.file}') is {found.state}: {found.message}.")
     return 1 if failed else 0
 
 
-def _state(found: FileState) -> dict[str, Any]:
+def _state(family: Family, found: FileState) -> dict[str, Any]:
+    record = family.record(found.kind)
     return {
         "family": found.family,
         "kind": found.kind,
         "file": found.file,
         "path": None if found.path is None else str(found.path),
+        "place": str(family.place(found.kind)),
         "state": found.state,
         "message": found.message,
         "size": found.size,
         "licence": found.licence,
         "origin": found.origin,
+        "needed_for": found.needed_for,
+        "paper": record.paper,
+        "urls": list(record.urls),
+        "by_hand": record.by_hand,
+        "optional": record.optional,
     }
 
 
-def _line(found: FileState) -> str:
-    size = f"{found.size / 2**20:8.2f} MiB" if found.size else f"{'?':>8} MiB"
-    return f"{found.family:9} {found.kind:17} {found.state:9} {size}  {found.file}  ({found.message})"
+def _line(record: Record, found: FileState) -> str:
+    size = f"{found.size / 2**20:.1f} MiB" if found.size else f"~{record.about_mib} MiB" if record.about_mib else "?"
+    first = f"  {found.state:9} {size:>11}  {found.kind}: {found.file}"
+    told = [f"needed for {found.needed_for}"] if found.needed_for else []
+    told += [f"licence: {found.licence}", f"from {found.origin}"]
+    if found.state == "missing":
+        how = f"weights fetch {found.file}" if record.urls else f"by hand: {record.by_hand or found.origin}"
+        told.append(f"{found.message} ({how})")
+    elif found.state == "broken":
+        told.append(found.message)
+    return "\n".join([first, *(f"{'':24}{text}" for text in told)])
 
 
 def train(options: argparse.Namespace) -> int:
