@@ -21,8 +21,12 @@ from workbench.errors import BadRequest
 TASKS = {
     "attributes": "training.attributes:AttributesTask",
     "identity": "training.identity:IdentityTask",
+    "parser": "training.parser:ParserTask",
     "autoencoder": "training.autoencoder:AutoencoderTask",
     "sdflow": "training.semantic:SemanticTask",
+    "nitzan": "training.swapping:NitzanTask",
+    "zhou": "training.swapping:ZhouTask",
+    "components": "training.components:ComponentsTask",
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.golden import (
     adapters_align,
     adapters_encoders,
+    adapters_iafaces,
     adapters_idswap,
     adapters_maskfacegan,
     adapters_sdflow,
@@ -16,6 +17,7 @@ ADAPTERS: dict[str, Adapter] = {
     **adapters_stylegan2.ADAPTERS,
     **adapters_encoders.ADAPTERS,
     **adapters_sdflow.ADAPTERS,
+    **adapters_iafaces.ADAPTERS,
     **adapters_align.ADAPTERS,
     **adapters_idswap.ADAPTERS,
     **adapters_maskfacegan.ADAPTERS,

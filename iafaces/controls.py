@@ -1,0 +1,104 @@
+"""The component editor's controls, and what their values ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from iafaces.directions import RECIPES, Direction
+from iafaces.editing import OUTPUT_MODES, OutputMode
+from iafaces.regions import COMPONENTS
+from workbench.editor import Control, EditorSpec
+
+NAME, VERSION = "iafaces", "1"
+PAPER = "Huang, Tu, Xu, IA-FaceS: A Bidirectional Method for Semantic Face Editing, arXiv 2203.13097"
+REACH = 4.0
+"""Largest strength, in standard deviations."""
+
+PLACES = {"l_eye": "eye on the left", "r_eye": "eye on the right", "nose": "nose", "mouth": "mouth"}
+SWITCH = ("off", "on")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A request in the network's terms: strength per attribute, switches and blends per component, output."""
+
+    strengths: Mapping[str, float]
+    rows: tuple[bool, ...]
+    blends: tuple[float, ...]
+    output: OutputMode
+
+    @property
+    def neutral(self) -> bool:
+        """Whether no embedding is asked to change."""
+        return not self.strengths and not any(self.blends)
+
+
+def spec(directions: Mapping[str, Direction]) -> EditorSpec:
+    """The editor's spec for the attributes of ``directions``."""
+    controls = []
+    for name, direction in directions.items():
+        inverted = name in RECIPES and RECIPES[name].inverted
+        where = ", ".join(PLACES[c] for c in direction.components)
+        controls.append(
+            Control(
+                name,
+                name.replace("_", " ").capitalize(),
+                -REACH,
+                REACH,
+                0.0,
+                0.1,
+                unit="σ",
+                help=f"Right adds it, left removes it, in standard deviations over photos; changes: {where}.",
+                attribute=None if inverted else direction.label,
+            )
+        )
+    controls += [
+        Control(
+            f"borrow_{name}",
+            f"Borrow the {place}",
+            0.0,
+            1.0,
+            0.0,
+            help=f"How much of the {place} comes from the reference face; needs one.",
+        )
+        for name, place in PLACES.items()
+    ]
+    controls += [
+        Control(
+            f"edit_{name}",
+            f"Attributes change the {place}",
+            0,
+            1,
+            1,
+            1,
+            choices=SWITCH,
+            advanced=True,
+            help="Off keeps this component as it is, so that one eye can be edited alone.",
+        )
+        for name, place in PLACES.items()
+    ]
+    controls.append(
+        Control(
+            "output",
+            "Output",
+            0,
+            len(OUTPUT_MODES) - 1,
+            0,
+            1,
+            choices=OUTPUT_MODES,
+            advanced=True,
+            help="Residual adds the change to the face, decoded shows the network's own picture, difference the change.",
+        )
+    )
+    return EditorSpec(NAME, VERSION, "Components (IA-FaceS)", PAPER, tuple(controls), needs=())
+
+
+def order(values: Mapping[str, float], directions: Mapping[str, Direction]) -> Order:
+    """Read validated ``values`` of all controls."""
+    return Order(
+        strengths={name: values[name] for name in directions if values[name] != 0},
+        rows=tuple(round(values[f"edit_{name}"]) == 1 for name in COMPONENTS),
+        blends=tuple(values[f"borrow_{name}"] for name in COMPONENTS),
+        output=OUTPUT_MODES[round(values["output"])],
+    )

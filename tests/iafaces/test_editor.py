@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from iafaces.editing import blended, composed, edit_mask
+from tests.iafaces import tiny
+from workbench.editor import EditRequest
+from workbench.errors import BadRequest
+
+
+def order(**values: float) -> EditRequest:
+    return EditRequest("iafaces", "1", values)
+
+
+def test_residual_leaves_every_pixel_beyond_the_feather_alone() -> None:
+    editor, face = tiny.editor(), tiny.face()
+    result = editor.edit(face, order(mouth_open=2.0))
+    assert result.mask is not None
+    beyond = (result.mask == 0).expand_as(result.image)
+    assert beyond.float().mean() > 0.5
+    assert torch.equal(result.image[beyond], face.image[beyond])
+    assert not torch.equal(result.image, face.image)
+
+
+def test_self_transfer_and_blend_zero_are_identities() -> None:
+    editor, face = tiny.editor(), tiny.face()
+    same = editor.edit(face, order(borrow_mouth=1.0, borrow_nose=1.0), reference=face.target)
+    assert torch.equal(same.image, face.image)
+    decoded = editor.edit(face, order(output=1))
+    assert torch.equal(decoded.image, editor.reconstruct(face.target).clamp(-1, 1))
+
+
+def test_borrowing_moves_only_the_chosen_rows() -> None:
+    a, b = torch.randn(2, 1, 4, 8)
+    mixed = blended(a, b, (0, 1, 0.5, 0))
+    assert torch.equal(mixed[:, [0, 3]], a[:, [0, 3]])
+    assert torch.equal(mixed[:, 1], b[:, 1])
+    assert torch.allclose(mixed[:, 2], (a[:, 2] + b[:, 2]) / 2)
+
+
+def test_borrowing_needs_a_reference() -> None:
+    with pytest.raises(BadRequest, match="reference"):
+        tiny.editor().edit(tiny.face(), order(borrow_mouth=1.0))
+
+
+def test_a_switched_off_component_is_kept() -> None:
+    editor, face = tiny.editor(), tiny.face()
+    one = editor.edit(face, order(bushy=3.0, edit_r_eye=0))
+    change = (one.image - face.image).abs().sum([0, 1])
+    assert change[: tiny.SIZE // 2].sum() > 0
+    assert torch.equal(editor.edit(face, order(bushy=3.0, edit_l_eye=0, edit_r_eye=0)).image, face.image)
+    both = editor.edit(face, order(bushy=3.0))
+    assert one.mask is not None
+    assert both.mask is not None
+    assert both.mask.sum() > one.mask.sum()
+
+
+def test_difference_is_black_where_nothing_changed() -> None:
+    editor, face = tiny.editor(), tiny.face()
+    assert torch.equal(editor.edit(face, order(output=2)).image, torch.full_like(face.image, -1))
+    assert float(editor.edit(face, order(output=2, mouth_open=3.0)).image.max()) > -1
+
+
+def test_a_larger_face_is_edited_at_its_own_size() -> None:
+    photo = torch.rand(3, 64, 64)
+    edited, recon = torch.rand(2, 3, 32, 32)
+    out = composed(photo, edited, recon, (3,), "residual")
+    assert out.shape == photo.shape
+    assert torch.equal(out[:, edit_mask((3,), 64)[0] == 0], photo[:, edit_mask((3,), 64)[0] == 0])
+    assert composed(photo, edited, recon, (3,), "decoded").shape == photo.shape
+
+
+def test_scores_and_edit_to_target_agree() -> None:
+    editor, face = tiny.editor(), tiny.face()
+    strength = editor.strength_to(face.target, "mouth_open", 0.5)
+    assert editor.scores(face.target)["mouth_open"] + strength == pytest.approx(0.5, abs=1e-4)
+    with pytest.raises(BadRequest, match="tail"):
+        editor.strength_to(face.target, "tail", 1)

@@ -1,0 +1,87 @@
+"""The training task in the shared loop, on tiny faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from data import container
+from iafaces.losses import outside
+from iafaces.model import ComponentAutoencoder
+from tests.training import faces
+from training import run
+
+CONFIG = (
+    """
+task = "components"
+[schedule]
+steps = 6
+log_every = 2
+save_every = 100
+seed = 1
+"""
+    + faces.DATA
+    + """
+[network]
+size = 32
+encoder = { widths = [4, 8], content = 16, dim = 8, crop = 16, readers = [4, 8] }
+decoder = { widths = [8, 8, 8], content = 16, dim = 8, seed = 8 }
+[discriminator]
+channels = { 16 = 4, 8 = 8, 4 = 8 }
+[[stage]]
+until = 2
+side = 16
+batch = 4
+swap = 1
+[[stage]]
+until = 6
+side = 32
+batch = 4
+swap = 2
+adversarial = 0.2
+[train]
+rate = 2e-3
+rate_discriminator = 1e-3
+r1 = 1.0
+r1_every = 2
+[train.weights]
+consistency = 0.1
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("faces")
+    faces.write(folder)
+    return folder
+
+
+def test_a_resumed_run_equals_the_whole_one_and_leaves_a_usable_file(tmp_path: Path, data: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(CONFIG)
+    assert run.main(config, faces=data, out=tmp_path / "whole", threads=1) == 6
+    done = 0
+    while done < 6:
+        done = run.main(config, faces=data, out=tmp_path / "parts", minutes=0.0, threads=1)
+    whole, header = container.load(tmp_path / "whole" / "components.safetensors")
+    parts, _ = container.load(tmp_path / "parts" / "components.safetensors")
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
+    assert header["kind"] == "components"
+    assert header["psnr_val"] > 0
+    net = ComponentAutoencoder(**header["arch"])
+    net.load_state_dict(whole)
+    assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+    assert (tmp_path / "whole" / "grid-0000006.png").is_file()
+
+
+def test_change_inside_the_box_is_free_and_outside_it_is_not() -> None:
+    rows = torch.tensor([[False, False, False, True]])
+    image = torch.zeros(1, 3, 64, 64)
+    inside, beyond = image.clone(), image.clone()
+    inside[:, :, 48:50, 30:34] = 1
+    beyond[:, :, 5, 5] = 1
+    assert outside(inside, image, rows, 0.03) == 0
+    assert outside(beyond, image, rows, 0.03) > 0
