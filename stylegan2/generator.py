@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -161,9 +162,18 @@ class Generator(nn.Module):
         image = self.to_rgb1(x, codes[:, 1])
         if 4 in features:
             kept[4] = x
-        for j, to_rgb in enumerate(self.to_rgbs):
+        for j in range(len(self.to_rgbs)):
             x = self.convs[2 * j](x, codes[:, 2 * j + 1], maps[2 * j + 1])
-            x = self.convs[2 * j + 1](x, codes[:, 2 * j + 2], maps[2 * j + 2])
+            last, to_rgb = self.convs[2 * j + 1], self.to_rgbs[j]
+            if j == len(self.to_rgbs) - 1 and self.size not in features:
+                # The largest features are half of a picture's memory traffic and nothing but colours is wanted of them.
+                colours = cast(StyledConv, last).colours(
+                    x, codes[:, 2 * j + 2], maps[2 * j + 2], cast(ToRGB, to_rgb), codes[:, 2 * j + 3]
+                )
+                if colours is not None:
+                    image = cast(ToRGB, to_rgb).onto(colours, image)
+                    break
+            x = last(x, codes[:, 2 * j + 2], maps[2 * j + 2])
             image = to_rgb(x, codes[:, 2 * j + 3], image)
             if x.shape[2] in features:
                 kept[x.shape[2]] = x

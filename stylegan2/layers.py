@@ -180,13 +180,22 @@ class ModulatedConv2d(nn.Module):
             return None
         return self._prepared[1].get(name)
 
-    def render(self, x: Tensor, w: Tensor, noise: Tensor, bias: Tensor) -> Tensor | None:
-        """Convolution, noise, bias and leaky ReLU in one, without gradients on CPU; None where no short cut exists."""
+    def by_direct(self, x: Tensor) -> bool:
+        """Whether ``render`` would convolve ``x`` with a kernel of its own for each sample."""
+        _, outputs, inputs, kernel, _ = self.weight.shape
+        if self.up or kernel != 3 or self._by_winograd(x.shape[2], kept=self._kept("winograd") is not None):
+            return False
+        return 18 * outputs * inputs < x.shape[2] * x.shape[3] * (outputs + inputs)
+
+    def render(self, x: Tensor, w: Tensor, noise: Tensor, bias: Tensor, colours: Tensor | None = None) -> Tensor | None:
+        """Convolution, noise, bias and leaky ReLU in one, without gradients on CPU; None where no short cut exists.
+
+        ``colours`` (B,3,O), only where ``by_direct``: the 1x1 convolution that follows, done as well.
+        """
         taps = self.blur.taps() if self.blur is not None else None
         if self.up and (taps is None or len(taps[0]) != 4 or len(taps[1]) != 4):
             return None
         weight = self.weight[0]
-        outputs, inputs = weight.shape[:2]
         side, pixels = x.shape[2], x.shape[2] * x.shape[3]
         style = self.modulation(w) * self.scale
         power, kernel = self._kept("power"), self._kept("winograd")
@@ -201,8 +210,8 @@ class ModulatedConv2d(nn.Module):
             transposed = weight.transpose(0, 1) if transposed is None else transposed
             out = F.conv_transpose2d(x * style[:, :, None, None], transposed, stride=2)
             return winograd.filtered(out, *taps, end)
-        if 18 * outputs * inputs < pixels * (outputs + inputs):
-            return winograd.direct_conv(x, weight, style, end)
+        if self.by_direct(x):
+            return winograd.direct_conv(x, weight, style, end, colours=colours)
         scaled = x * style[:, :, None, None]
         few = x.shape[0] * pixels <= 256
         return winograd.finish(winograd.small_conv(scaled, weight) if few else F.conv2d(scaled, weight, padding=1), end)
@@ -238,6 +247,15 @@ class StyledConv(nn.Module):
                 return out
         return self.activate(self.noise(self.conv(x, w), noise))
 
+    def colours(self, x: Tensor, w: Tensor, noise: Tensor, to_rgb: ToRGB, w_rgb: Tensor) -> Tensor | None:
+        """What ``to_rgb.conv`` makes of this layer's output, without keeping that; None where no short cut exists."""
+        if self.conv.form != "fast" or self.precision != torch.float32 or not plain_inference(x):
+            return None
+        if not self.conv.by_direct(x):
+            return None
+        kernels = to_rgb.conv.weight[0, :, :, 0, 0] * (to_rgb.conv.modulation(w_rgb) * to_rgb.conv.scale)[:, None]
+        return self.conv.render(x, w, noise * self.noise.weight, self.activate.bias, kernels)
+
 
 class ToRGB(nn.Module):
     """1x1 modulated convolution to RGB, added to the upsampled picture of the level below."""
@@ -249,7 +267,11 @@ class ToRGB(nn.Module):
         self.conv = ModulatedConv2d(inputs, 3, 1, style_dim, demodulate=False)
 
     def forward(self, x: Tensor, w: Tensor, skip: Tensor | None = None) -> Tensor:
-        out = self.conv(x, w).to(self.bias.dtype) + self.bias
+        return self.onto(self.conv(x, w), skip)
+
+    def onto(self, colours: Tensor, skip: Tensor | None) -> Tensor:
+        """Add the bias and the picture ``skip`` of half the size to ``colours`` (B,3,H,W)."""
+        out = colours.to(self.bias.dtype) + self.bias
         if skip is None or self.upsample is None:
             return out
         return out + self.upsample(skip)

@@ -146,12 +146,16 @@ def winograd_conv(x: Tensor, kernel: Tensor, style: Tensor, end: Epilogue, *, fa
     return out.permute(0, 3, 1, 2)
 
 
-def direct_conv(x: Tensor, weight: Tensor, style: Tensor, end: Epilogue) -> Tensor:
-    """The same as ``winograd_conv`` for few channels: each sample's kernel carries style, demodulation and gain."""
+def direct_conv(x: Tensor, weight: Tensor, style: Tensor, end: Epilogue, *, colours: Tensor | None = None) -> Tensor:
+    """The same as ``winograd_conv`` for few channels: each sample's kernel carries style, demodulation and gain.
+
+    With ``colours`` (B,c,O), a 1x1 convolution that follows, returns its (B,c,H,W); the features are never whole in memory.
+    """
     batch, inputs, height, width = x.shape
     outputs = weight.shape[0]
     band = _bands(height, 4 * width * max(inputs, outputs))
-    out = torch.empty((batch, outputs, height, width), memory_format=torch.channels_last)
+    maps = outputs if colours is None else colours.shape[1]
+    out = torch.empty((batch, maps, height, width), memory_format=torch.channels_last)
     noise, bias = end.noise * end.gain, end.bias * end.gain
     for b in range(batch):
         own = weight * style[b][:, None, None] * (end.demodulation[b] * end.gain)[:, None, None, None]
@@ -163,7 +167,12 @@ def direct_conv(x: Tensor, weight: Tensor, style: Tensor, end: Epilogue) -> Tens
                 rows = F.pad(rows, [0, 0, first - (top - 1), top + band + 1 - last])
             block = F.conv2d(rows, own, bias, padding=(0, 1))
             block += noise[b % noise.shape[0], :, top : top + band]
-            torch.ops.aten.leaky_relu.out(block, end.slope, out=out[b : b + 1, :, top : top + band])
+            here = out[b : b + 1, :, top : top + band]
+            if colours is None:
+                torch.ops.aten.leaky_relu.out(block, end.slope, out=here)
+            else:
+                pixels = F.leaky_relu_(block, end.slope)[0].permute(1, 2, 0).reshape(-1, outputs)
+                torch.mm(pixels, colours[b].t(), out=here[0].permute(1, 2, 0).view(-1, maps))
     return out
 
 
