@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from evaluation import reference, registry
 from iafaces.official import PublishedDecoder, PublishedDiscriminator, PublishedEncoder
 from iafaces.regions import COMPONENTS, GROUPS, PIXELS, grid_boxes
 from tests.golden.items import Adapter, Context, Outputs
@@ -187,6 +188,58 @@ def attribute_edit(context: Context) -> Outputs:
     return outputs
 
 
+def _u8(values: Tensor) -> Tensor:
+    return ((values + 1) * 127.5).round().clamp(0, 255)
+
+
+@torch.inference_mode()
+def released_metrics(context: Context) -> Outputs:
+    real8 = _u8(context.input("real"))
+    k = torch.arange(6).view(6, 1, 1, 1) * 0.06
+    fake8 = _u8((0.95 - k) * context.input("real") + k * context.input("other") + 0.03)
+    dull8, source8 = _u8(0.6 * context.input("real")), _u8(context.input("source"))
+    edited8 = _u8(0.7 * context.input("source") + 0.3 * context.input("edit"))
+    pictures = [real8, fake8, dull8, source8, edited8]
+    real, fake, dull, source, edited = (p.double() / 255 * 2 - 1 for p in pictures)
+    pairs = list(zip(real.split(4), fake.split(4), strict=True))
+    stretched = [reference.stretched(x) for x in (real, fake)]
+    parts = list(zip(stretched[0].split(4), stretched[1].split(4), strict=True))
+    ones = [(x[None], y[None]) for x, y in zip(*stretched, strict=True)]
+    plain = [((x[None] + 1) / 2, (y[None] + 1) / 2) for x, y in zip(real, fake, strict=True)]
+    some, flat = real[:4], dull[:4]
+    halves = ((some + 1) / 2, (flat + 1) / 2)
+    outputs: dict[str, object] = {
+        "picture_sums": torch.stack([p.double().sum() for p in pictures]),
+        "stretched_real": stretched[0],
+        "stretched_fake": stretched[1],
+        "mse_batches": torch.stack([(a - b).square().mean() for a, b in pairs]),
+        "mse": registry.run("mse", real, fake).value,
+        "psnr_ref_batches": torch.stack([reference.batch_psnr(a, b) for a, b in parts]),
+        "psnr_ref": registry.run("psnr_ref", real, fake).value,
+        "psnr_ref_per_image": torch.stack([reference.batch_psnr(a, b) for a, b in ones]),
+        "psnr_plain_per_image": torch.stack([reference.batch_psnr(a, b) for a, b in plain]),
+        "ssim_ref_batches": torch.stack([reference.padded_ssim(a, b).mean() for a, b in parts]),
+        "ssim_ref": registry.run("ssim_ref", real, fake).value,
+        "ssim_plain_per_image": torch.cat([reference.padded_ssim(a, b) for a, b in plain]),
+        "ssim_identical": reference.padded_ssim(plain[0][0], plain[0][0]),
+        "psnr_contrast_ref": reference.batch_psnr(reference.stretched(some), reference.stretched(flat)),
+        "psnr_contrast_plain": reference.batch_psnr(*halves),
+        "ssim_contrast_ref": reference.ssim_ref(some, flat).mean(),
+        "ssim_contrast_plain": reference.padded_ssim(*halves).mean(),
+        "mse_full_per_image": (source - edited).square().mean([1, 2, 3]),
+    }
+    for name in GROUPS:
+        mask = registry.irrelevant(256, name)
+        values = reference.mse_irr_ref(source, edited, mask)
+        chosen = registry.Context(component=name)
+        outputs |= {
+            f"mse_irr_{name}_per_image": values,
+            f"mse_irr_{name}": registry.run("mse_irr_ref", source, edited, chosen).value,
+            f"irrelevant_pixels_{name}": mask.sum(),
+        }
+    return outputs
+
+
 ADAPTERS: dict[str, Adapter] = {
     "iafaces_regions": regions,
     "iafaces_encoder_plain_256": _encoder(256),
@@ -203,4 +256,5 @@ ADAPTERS: dict[str, Adapter] = {
     "iafaces_reconstruction": reconstruction,
     "iafaces_component_transfer": component_transfer,
     "iafaces_attribute_edit": attribute_edit,
+    "iafaces_metrics": released_metrics,
 }
