@@ -19,6 +19,7 @@ CLASSES: Mapping[str, tuple[str, str]] = {
     "identity": ("encoders.compact", "IdentityNet"),
     "sdflow_estimator": ("sdflow.estimator", "SemanticEstimator"),
     "sdflow_flow": ("sdflow.model", "ConditionalFlow"),
+    "components": ("iafaces.model", "ComponentAutoencoder"),
     "detector": ("encoders.detector", "FaceDetector"),
     "landmarks": ("encoders.landmarks", "LandmarkNet"),
 }

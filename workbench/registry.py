@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from torch import Tensor
 
+from data import container
 from workbench.editor import Editor, EditRequest
 from workbench.errors import BadCheckpoint, BadRequest
 from workbench.face import Face
@@ -66,7 +67,22 @@ def _sdflow(store: Store) -> Editor:
         raise BadCheckpoint(f"The {store.family.name} family's SDFlow files do not fit together: {error}.") from error
 
 
-EDITORS: Mapping[str, Callable[[Store], Editor]] = {"sdflow": _sdflow}
+def _iafaces(store: Store) -> Editor:
+    from iafaces.directions import from_state
+    from iafaces.editor import ComponentsEditor
+    from iafaces.model import ComponentAutoencoder
+
+    components = store.network("components")
+    if not isinstance(components.module, ComponentAutoencoder):
+        raise BadCheckpoint(
+            f"The components file of the {store.family.name} family holds another network; copy it again."
+        )
+    state, header = container.load(store.family.path("directions"))
+    directions = from_state(state, header, components.id)
+    return ComponentsEditor(components.module, directions, (components.id, str(header["id"])), store.device)
+
+
+EDITORS: Mapping[str, Callable[[Store], Editor]] = {"sdflow": _sdflow, "iafaces": _iafaces}
 
 
 def names() -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from tests.iafaces import tiny as iafaces
 from tests.sdflow import tiny as sdflow
 from workbench import registry
 from workbench.editor import Editor, EditRequest, EditResult
@@ -26,6 +27,7 @@ class Case:
 
 CASES = {
     "sdflow": Case(sdflow.editor, sdflow.face, ({"smiling": 0.7, "male": -0.2}, {"eyeglasses": 1.0})),
+    "iafaces": Case(iafaces.editor, iafaces.face, ({"mouth_open": 1.5, "bushy": -1.0}, {"mouth_open": 3.0})),
 }
 
 
