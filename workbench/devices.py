@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 
 from workbench.errors import BadRequest
 
@@ -74,3 +75,9 @@ class DeviceLocks:
 
 
 lock = DeviceLocks()
+
+
+def plain(tensor: Tensor) -> Tensor:
+    """``tensor`` on the CPU, and usable where gradients are taken: tensors made in inference mode are not."""
+    tensor = tensor.detach().float().cpu()
+    return tensor.clone() if tensor.is_inference() else tensor

@@ -19,12 +19,11 @@ from torch import Tensor
 from encoders.detector import FaceDetector
 from encoders.landmarks import LandmarkNet
 from workbench import project as projection
-from workbench import readout as reading
 from workbench import registry
 from workbench.align import StarterBackend, already_aligned, find_faces
 from workbench.cache import LRU
 from workbench.crop import crop, ffhq_quad
-from workbench.devices import choose, lock
+from workbench.devices import choose, lock, plain
 from workbench.editor import Cancel, Editor, EditorSpec, EditRequest, EditResult, Progress, never, quiet
 from workbench.errors import BadCheckpoint, BadRequest, Cancelled, MissingWeights, WrongSpace
 from workbench.face import (
@@ -40,6 +39,7 @@ from workbench.face import (
     to_uint8,
 )
 from workbench.manifest import open_family
+from workbench.measure import Measurer
 from workbench.paste import paste_back
 from workbench.readout import Comparison
 from workbench.weights import Store
@@ -62,8 +62,7 @@ class Engine:
         self._aligned: LRU[AlignedFace] = LRU(32)
         self._faces: LRU[Face] = LRU(32)
         self._edits: LRU[EditResult] = LRU(64)
-        self._reads: LRU[Readout] = LRU(128)
-        self._embeddings: LRU[Tensor] = LRU(128)
+        self._measure = Measurer(self._store, self._device)
         self._sheets: LRU[Tensor] = LRU(8)
         self._composed: LRU[Photo] = LRU(4)
         self._editors: LRU[Editor] = LRU(8)
@@ -218,7 +217,9 @@ class Engine:
         return self.face_from_code(Latent(code, self.generator_id, "mapping"), f"random face {seed}")
 
     def sample_faces(self) -> tuple[Face, ...]:
-        """The generated faces that come with the family. Raises MissingWeights when it has none."""
+        """The generated faces that come with the family; none when its list has no such file."""
+        if "samples" not in self._family.records:
+            return ()
         codes = self._store.samples()
         made = [Latent(code.clone(), self.generator_id, "sample") for code in codes]
         return tuple(self.face_from_code(latent, f"sample {i + 1}") for i, latent in enumerate(made))
@@ -267,8 +268,8 @@ class Engine:
             with lock(self._device) as held:
                 result = editor.edit(face, request, progress=held.outside(progress), cancel=held.outside(cancel))
             seconds = time.perf_counter() - started
-            code = None if result.code is None else _plain(result.code)
-            return replace(result, image=_plain(result.image), code=code, stats={**result.stats, "seconds": seconds})
+            code = None if result.code is None else plain(result.code)
+            return replace(result, image=plain(result.image), code=code, stats={**result.stats, "seconds": seconds})
 
         result = self._edits.get((face.hash, request.to_json()), run)
         progress(1.0, "edited")
@@ -325,50 +326,18 @@ class Engine:
 
     def readout(self, image: Tensor) -> Readout:
         """The 40 attribute probabilities of ``image`` (3,H,W) in [-1, 1]."""
-        return self._readout(image, content_hash(image))
-
-    def _readout(self, image: Tensor, key: str) -> Readout:
-        network = self._store.network("attributes")
-
-        def run() -> Readout:
-            with lock(self._device):
-                return reading.read(network.module, image.clamp(-1, 1).to(self._device), network.id)
-
-        return self._reads.get(key, run)
-
-    def _embedding(self, image: Tensor, key: str) -> Tensor:
-        network = self._store.module("identity")
-
-        def run() -> Tensor:
-            with lock(self._device):
-                return reading.embed(network, image.clamp(-1, 1).to(self._device))
-
-        return self._embeddings.get(key, run)
+        return self._measure.readout(image)
 
     def identity(self, a: Tensor, b: Tensor) -> float:
         """Cosine of the identities of two FFHQ crops (3,H,W) in [-1, 1]: 1 is the same picture, about 0 strangers."""
-        return float(self._embedding(a, content_hash(a)) @ self._embedding(b, content_hash(b)))
+        return self._measure.identity(a, b)
 
     def compare(self, face: Face, image: Tensor, request: EditRequest | None = None) -> Comparison:
         """What changed from ``face.image`` to ``image`` (3,H,W): readouts, deltas, identity, unintended changes.
 
         Changes of attributes that ``request`` asks for are intended; without a request every change is unintended.
         """
-        started = time.perf_counter()
-        # The face's hash stands for its two pictures, so that a slider move hashes one picture and not three.
-        key, key_face = content_hash(image), face.hash
-        before, after = self._readout(face.image, key_face), self._readout(image, key)
-        vector = self._embedding(image, key)
-        deltas = reading.differences(before, after)
-        return Comparison(
-            before,
-            after,
-            deltas,
-            identity=float(vector @ self._embedding(face.target, key_face + "target")),
-            identity_kept=float(vector @ self._embedding(face.image, key_face)),
-            unintended=reading.unintended(deltas, self._asked(request)),
-            seconds=time.perf_counter() - started,
-        )
+        return self._measure.compare(face, image, self._asked(request))
 
     def _asked(self, request: EditRequest | None) -> frozenset[str]:
         if request is None:
@@ -412,8 +381,8 @@ class Engine:
 
         Nothing is lost but time: what is asked for again is made again.
         """
-        kept = (self._detections, self._aligned, self._faces, self._edits, self._reads)
-        for cache in (*kept, self._embeddings, self._sheets, self._composed, self._editors):
+        kept = (self._detections, self._aligned, self._faces, self._edits)
+        for cache in (*kept, self._sheets, self._composed, self._editors, self._measure):
             cache.clear()
 
     def _check_space(self, latent: Latent) -> None:
@@ -425,10 +394,4 @@ class Engine:
 
     def _locked(self, make: Callable[[], Tensor]) -> Tensor:
         with lock(self._device):
-            return _plain(make())
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """On the CPU, and usable where gradients are taken: tensors made in inference mode are not."""
-    tensor = tensor.detach().float().cpu()
-    return tensor.clone() if tensor.is_inference() else tensor
+            return plain(make())
