@@ -178,14 +178,14 @@ class GlobalDepthWise(nn.Module):
 
 
 class LandmarkMobileFaceNet(nn.Module):
-    """68 points of the published swapping code: forward ``crop`` (B,3,112,112) RGB in [0,1] -> (B,136), x and y in [0,1].
+    """68 points of the published swapping code: forward ``crop`` (B,3,112,112) RGB in [0,1] -> (B,136), x and y in [0,1] (2 * ``points`` numbers).
 
     ``points`` takes whole pictures, as the published training does. The file is ``mobilefacenet_model_best.pth.tar``.
     """
 
     input_size = 112
 
-    def __init__(self, outputs: int = 136) -> None:
+    def __init__(self, points: int = 68) -> None:
         super().__init__()
         self.conv1 = Active(3, 64, 3, 2, 1)
         self.conv2_dw = Active(64, 64, 3, 1, 1, 64)
@@ -196,7 +196,7 @@ class LandmarkMobileFaceNet(nn.Module):
         self.conv_45 = DepthWise(128, 128, 512, 2, residual=False)
         self.conv_5 = Chain(128, 256, 2)
         self.conv_6_sep = Active(128, 512)
-        self.output_layer = GlobalDepthWise(512, 7, outputs)
+        self.output_layer = GlobalDepthWise(512, 7, 2 * points)
 
     def features(self, crop: Tensor) -> Tensor:
         """Last feature map (B,512,7,7)."""
@@ -210,4 +210,4 @@ class LandmarkMobileFaceNet(nn.Module):
         """Points (B,68,2) in [0,1] of ``image`` (B,3,H,W) in [-1,1], brought to 112 px as a whole, bilinear."""
         half = (image + 1) / 2
         small = F.interpolate(half, (self.input_size,) * 2, mode="bilinear", align_corners=False, antialias=antialias)
-        return self(small).unflatten(1, (68, 2))
+        return self(small).unflatten(1, (-1, 2))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from encoders.inputs import check_images
+from encoders.inputs import check_images, resize
 from encoders.irse import body, stem
 
 MAPPER = (2560, 2048, 1024, 512, 512)
@@ -103,9 +103,10 @@ class WDiscriminator(nn.Module):
 
 
 class SwapEncoder(nn.Module):
-    """Zhou's encoder: ``image`` (B,3,256,256) RGB in [-1,1] -> identity (B,512) and attributes (B,2048), unit rows.
+    """Zhou's encoder: ``image`` (B,3,H,W) RGB in [-1,1] -> identity (B,512) and attributes (B,2048), unit rows.
 
-    The trunk is the IR-SE50 body at 256 px; one pass gives both heads. Keys of the published file.
+    The trunk is the IR-SE50 body at 256 px, to which pictures of other sizes are brought; one pass gives both heads. Keys of
+    the published file.
     """
 
     input_size = 256
@@ -140,9 +141,9 @@ class SwapEncoder(nn.Module):
         self.body = body(50, "ir_se")
 
     def trunk(self, image: Tensor) -> Tensor:
-        """Shared features (B,512,16,16) of ``image`` (B,3,256,256)."""
-        check_images(image, self.input_size)
-        return self.body(self.input_layer(image))
+        """Shared features (B,512,16,16) of ``image`` (B,3,H,W)."""
+        check_images(image)
+        return self.body(self.input_layer(resize(image, self.input_size)))
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         shared = self.trunk(image)

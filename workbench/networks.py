@@ -20,10 +20,17 @@ CLASSES: Mapping[str, tuple[str, str]] = {
     "sdflow_estimator": ("sdflow.estimator", "SemanticEstimator"),
     "sdflow_flow": ("sdflow.model", "ConditionalFlow"),
     "components": ("iafaces.model", "ComponentAutoencoder"),
+    "nitzan_attributes": ("idswap.compact", "CompactAttributes"),
+    "nitzan_inception": ("encoders.inception", "InceptionEncoder"),
+    "nitzan_mapper": ("idswap.models", "CodeMapper"),
+    "zhou_encoder": ("idswap.compact", "CompactSwapEncoder"),
+    "zhou_irse50": ("idswap.models", "SwapEncoder"),
+    "zhou_mapper": ("idswap.models", "CodeMapper"),
     "detector": ("encoders.detector", "FaceDetector"),
     "landmarks": ("encoders.landmarks", "LandmarkNet"),
+    "parser": ("encoders.compact_parser", "CompactParser"),
 }
-LATENT_BOUND = frozenset({"projector", "sdflow_estimator", "sdflow_flow", "samples"})
+LATENT_BOUND = frozenset({"projector", "sdflow_estimator", "sdflow_flow", "nitzan_mapper", "zhou_mapper", "samples"})
 """Kinds that mean something for one generator only, and must carry its id."""
 
 

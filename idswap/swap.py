@@ -1,0 +1,157 @@
+"""One interface for both methods: pictures to codes, codes to W+, W+ to a picture. Each method's input form stays inside.
+
+All pictures are (B,3,H,W) float RGB in [-1,1] of FFHQ-aligned faces; any batch; the noise maps are fixed, so the same codes give
+the same picture.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from idswap.codes import mixed
+from idswap.models import CodeMapper
+from stylegan2.generator import Generator
+
+
+@dataclass(frozen=True, eq=False)
+class Codes:
+    """What a method reads off a picture: ``identity`` (B,i) unit rows, ``attributes`` (B,a)."""
+
+    identity: Tensor
+    attributes: Tensor
+
+    def row(self, at: int) -> Codes:
+        """The codes of one picture, with a batch of one."""
+        return Codes(self.identity[at : at + 1], self.attributes[at : at + 1])
+
+
+class IdSwap(Protocol):
+    """A trained swapping method. ``unit_attributes``: attribute codes are unit rows too."""
+
+    name: str
+    unit_attributes: bool
+
+    def encode(self, image: Tensor) -> Codes:
+        """Both codes."""
+        ...
+
+    def encode_id(self, image: Tensor) -> Tensor:
+        """Identity codes (B,i), unit rows."""
+        ...
+
+    def encode_attr(self, image: Tensor) -> Tensor:
+        """Attribute codes (B,a)."""
+        ...
+
+    def map(self, identity: Tensor, attributes: Tensor) -> Tensor:
+        """W+ codes (B,L,D): one w broadcast, plus offsets per row where the mapper has them."""
+        ...
+
+    def synth(self, codes: Tensor) -> Tensor:
+        """Pictures (B,3,S,S) of W+ codes (B,L,D)."""
+        ...
+
+
+class NitzanSwap:
+    """Nitzan et al. 2020: a frozen recogniser, a trained attribute encoder, a mapper.
+
+    ``identity`` and ``attributes`` take pictures in [-1,1] of any size and bring them to their own form.
+    """
+
+    name = "nitzan"
+    unit_attributes = False
+
+    def __init__(self, generator: Generator, identity: nn.Module, attributes: nn.Module, mapper: CodeMapper) -> None:
+        self.generator, self.identity, self.attributes, self.mapper = generator, identity, attributes, mapper
+
+    def encode(self, image: Tensor) -> Codes:
+        return Codes(self.encode_id(image), self.encode_attr(image))
+
+    def encode_id(self, image: Tensor) -> Tensor:
+        return F.normalize(self.identity(image), dim=1)
+
+    def encode_attr(self, image: Tensor) -> Tensor:
+        return self.attributes(image)
+
+    def map(self, identity: Tensor, attributes: Tensor) -> Tensor:
+        return self.mapper(identity, attributes)
+
+    def synth(self, codes: Tensor) -> Tensor:
+        return self.generator.synthesis(codes)
+
+
+class ZhouSwap:
+    """Zhou et al. 2023: one encoder with two heads, a mapper. ``encode`` is one pass for both."""
+
+    name = "zhou"
+    unit_attributes = True
+
+    def __init__(self, generator: Generator, encoder: nn.Module, mapper: CodeMapper) -> None:
+        self.generator, self.encoder, self.mapper = generator, encoder, mapper
+
+    def encode(self, image: Tensor) -> Codes:
+        return Codes(*self.encoder(image))
+
+    def encode_id(self, image: Tensor) -> Tensor:
+        return self.encode(image).identity
+
+    def encode_attr(self, image: Tensor) -> Tensor:
+        return self.encode(image).attributes
+
+    def map(self, identity: Tensor, attributes: Tensor) -> Tensor:
+        return self.mapper(identity, attributes)
+
+    def synth(self, codes: Tensor) -> Tensor:
+        return self.generator.synthesis(codes)
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How much of each source: ``identity`` 0 keeps the attribute picture's own, 1 takes the other's; ``attributes`` likewise
+    from the identity picture's own (0) to the attribute picture's (1)."""
+
+    identity: float = 1.0
+    attributes: float = 1.0
+
+
+def swap_codes(method: IdSwap, identity: Codes, attributes: Codes, strengths: Strengths = Strengths()) -> Tensor:
+    """W+ codes (B,L,D) with the identity of one picture and the attributes of another."""
+    who = mixed(attributes.identity, identity.identity, strengths.identity, unit=True)
+    what = mixed(identity.attributes, attributes.attributes, strengths.attributes, unit=method.unit_attributes)
+    return method.map(who, what)
+
+
+def anchored_codes(
+    method: IdSwap,
+    identity: Codes,
+    attributes: Codes,
+    projection: Tensor,
+    strengths: Strengths = Strengths(),
+) -> Tensor:
+    """W+ codes that start from the attribute picture's own ``projection`` (B,L,D) and add only what the swap changes.
+
+    projection + M(mixed codes) - M(the attribute picture's own codes): with identity strength 0 and attribute strength 1 it is
+    the projection itself, so what the mapper cannot say (hair, accessories, background of a photo) stays. Ours.
+    """
+    return (
+        projection
+        + swap_codes(method, identity, attributes, strengths)
+        - method.map(attributes.identity, attributes.attributes)
+    )
+
+
+@torch.inference_mode()
+def sheet(method: IdSwap, identities: Codes, attributes: Codes, batch: int = 8) -> Tensor:
+    """All pictures (A,I,3,S,S): row j has attributes j, column i identity i. One rendering each, nothing is encoded again."""
+    count = len(identities.identity)
+    rows = []
+    for at in range(len(attributes.attributes)):
+        what = attributes.attributes[at : at + 1]
+        parts = [method.synth(method.map(who, what.expand(len(who), -1))) for who in identities.identity.split(batch)]
+        rows.append(torch.cat(parts))
+    return torch.stack(rows) if rows else torch.zeros(0, count, 3, 1, 1)
