@@ -178,9 +178,9 @@ class GlobalDepthWise(nn.Module):
 
 
 class LandmarkMobileFaceNet(nn.Module):
-    """68 points of the published swapping code: forward ``crop`` (B,3,112,112) RGB in [0,1] -> (B,136), x and y in [0,1] (2 * ``points`` numbers).
+    """Points of the published swapping code: forward ``crop`` (B,3,112,112) RGB in [0,1] -> (B,136), x and y in [0,1].
 
-    ``points`` takes whole pictures, as the published training does. The file is ``mobilefacenet_model_best.pth.tar``.
+    The argument is their number; the method ``points`` takes whole pictures, as the published training does. The file is ``mobilefacenet_model_best.pth.tar``.
     """
 
     input_size = 112
