@@ -11,6 +11,17 @@ from torch.nn import functional as F
 
 from encoders.detector import SeparableBlock, conv
 
+# Order of the points of a mirror image.
+FLIP5 = [1, 0, 2, 4, 3]
+FLIP68 = [
+    *range(16, -1, -1),
+    *range(26, 16, -1),
+    *range(27, 31),
+    *range(35, 30, -1),
+    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
+    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65),
+]
+
 
 @dataclass(frozen=True, eq=False)
 class Landmarks:
@@ -19,6 +30,15 @@ class Landmarks:
     points68: Tensor
     points5: Tensor
     logit: Tensor
+
+
+def unmirrored(landmarks: Landmarks) -> Landmarks:
+    """Landmarks read off mirror images, as points of the crops themselves."""
+    both = [
+        torch.stack([1 - points[..., 0], points[..., 1]], -1)[:, order]
+        for points, order in ((landmarks.points68, FLIP68), (landmarks.points5, FLIP5))
+    ]
+    return Landmarks(both[0], both[1], landmarks.logit)
 
 
 class LandmarkNet(nn.Module):

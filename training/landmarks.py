@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from data import container
-from encoders.landmarks import LandmarkNet, Landmarks, places
+from encoders.landmarks import FLIP5, FLIP68, LandmarkNet, Landmarks, places
 from training.detector import read_sources
 from training.scenes import LabelledPhoto, SceneMaker, spoil
-from training.teachers import FLIP5, FLIP68, decode, overlap
+from training.teachers import decode, overlap
 from training.timed import TimedRun
 from workbench.crop import landmark_quad, quad_side
 

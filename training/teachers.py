@@ -18,17 +18,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from encoders.landmarks import FLIP5, FLIP68
 from workbench.errors import BadImage
 
-FLIP5 = [1, 0, 2, 4, 3]
-FLIP68 = [
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *range(27, 31),
-    *range(35, 30, -1),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65),
-]
 PFLD_VIEWS = ((1.1, 0.0, 0.0, 0.0), (1.2, 0.02, 0.02, 5.0), (1.05, -0.03, 0.0, -5.0))
 
 

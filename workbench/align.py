@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from encoders.detector import FaceDetector, box_overlap, merge
-from encoders.landmarks import LandmarkNet
+from encoders.landmarks import LandmarkNet, unmirrored
 from workbench.crop import crop, ffhq_quad, landmark_quad, quad_side, warp_square
 from workbench.errors import BadRequest, MissingWeights, NoFace
 from workbench.face import AlignedFace, CropTransform, Detection, Photo
@@ -150,10 +150,13 @@ class StarterBackend:
         if not crops:
             return place, faces
         batch = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        out = self.landmarks(batch.contiguous(memory_format=torch.channels_last))
-        faces[kept] = out.logit.sigmoid().double().cpu().numpy()
-        both = torch.cat([out.points68, out.points5], 1).double().cpu().numpy()
-        for i, quad, relative in zip(kept, quads, both, strict=True):
+        # The mean of a crop and its mirror image: what the network does to one side only cancels out.
+        views = (batch, batch.flip(3))
+        plain, mirror = (self.landmarks(v.contiguous(memory_format=torch.channels_last)) for v in views)
+        mirror = unmirrored(mirror)
+        faces[kept] = ((plain.logit + mirror.logit) / 2).sigmoid().double().cpu().numpy()
+        both = torch.cat([plain.points68 + mirror.points68, plain.points5 + mirror.points5], 1).double() / 2
+        for i, quad, relative in zip(kept, quads, both.cpu().numpy(), strict=True):
             tl, bl, _, tr = quad
             place[i] = tl + relative @ np.stack([tr - tl, bl - tl])
         return place, faces
