@@ -9,7 +9,7 @@ from torch import Tensor
 
 from data import container
 from workbench.editor import Editor, EditRequest
-from workbench.errors import BadCheckpoint, BadRequest
+from workbench.errors import BadCheckpoint, BadRequest, MissingWeights
 from workbench.face import Face
 from workbench.weights import Store
 
@@ -67,6 +67,24 @@ def _sdflow(store: Store) -> Editor:
         raise BadCheckpoint(f"The {store.family.name} family's SDFlow files do not fit together: {error}.") from error
 
 
+def _maskfacegan(store: Store) -> Editor:
+    from encoders.compact import AttributeNet
+    from maskfacegan.editor import MaskFaceGANEditor
+    from maskfacegan.networks import AttributeFeatures, Networks
+
+    # A family without a parser has no masked editing; the error says so and the pages leave it out.
+    parser, guide = store.network("parser"), store.network("attributes")
+    if not isinstance(guide.module, AttributeNet):
+        raise MissingWeights(
+            f"Masked editing measures likeness with the compact attribute network, which the {store.family.name} family "
+            "has not; choose the starter family."
+        )
+    networks = Networks(
+        store.generator(), parser.module, guide.module, AttributeFeatures(guide.module), store.latent_avg()
+    )
+    return MaskFaceGANEditor(networks, (store.generator_id, parser.id, guide.id), store.device)
+
+
 def _iafaces(store: Store) -> Editor:
     from iafaces.directions import from_state
     from iafaces.editor import ComponentsEditor
@@ -82,7 +100,7 @@ def _iafaces(store: Store) -> Editor:
     return ComponentsEditor(components.module, directions, (components.id, str(header["id"])), store.device)
 
 
-EDITORS: Mapping[str, Callable[[Store], Editor]] = {"sdflow": _sdflow, "iafaces": _iafaces}
+EDITORS: Mapping[str, Callable[[Store], Editor]] = {"sdflow": _sdflow, "maskfacegan": _maskfacegan, "iafaces": _iafaces}
 
 
 def names() -> tuple[str, ...]:

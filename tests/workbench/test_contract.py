@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from tests.iafaces import tiny as iafaces
+from tests.maskfacegan import tiny as maskfacegan
 from tests.sdflow import tiny as sdflow
 from workbench import registry
 from workbench.editor import Editor, EditRequest, EditResult
@@ -26,6 +27,11 @@ class Case:
 
 
 CASES = {
+    "maskfacegan": Case(
+        maskfacegan.editor,
+        maskfacegan.face,
+        ({"smiling": 0.7, "big_nose": -0.5, "preset": 0}, {"male": 1.0, "size": 0.5, "preset": 0}),
+    ),
     "sdflow": Case(sdflow.editor, sdflow.face, ({"smiling": 0.7, "male": -0.2}, {"eyeglasses": 1.0})),
     "iafaces": Case(iafaces.editor, iafaces.face, ({"mouth_open": 1.5, "bushy": -1.0}, {"mouth_open": 3.0})),
 }
