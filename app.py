@@ -15,6 +15,7 @@ page = st.navigation(
     [
         st.Page("pages/align_and_project.py", title="Align & project", icon=":material/crop_free:", default=True),
         st.Page("pages/semantic_edit.py", title="Semantic edit", icon=":material/tune:"),
+        st.Page("pages/models.py", title="Models", icon=":material/deployed_code:"),
     ]
 )
 st.session_state[ROUTED] = True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ui import family as families_of
 from ui import state, style
 from ui.engine import engine, sentences
 from ui.pictures import data_uri
 from workbench.devices import available
 from workbench.face import to_uint8
-from workbench.manifest import families
 
 ORIGINS = {
     "sample": "Sample face",
@@ -25,13 +25,6 @@ def _forget() -> None:
     state.wipe()
     with sentences():
         engine().forget()
-
-
-def _choose_engine() -> None:
-    new = state.EngineChoice(st.session_state["engine_family"], st.session_state["engine_device"])
-    if new != state.choice():
-        st.session_state[state.CHOICE] = new
-        st.session_state.pop(state.WORKSPACE, None)
 
 
 def show() -> None:
@@ -86,11 +79,15 @@ def _how(work: state.Workspace) -> str:
 
 
 def _engine_settings() -> None:
-    names, devices = list(families()), ["auto", *available()]
-    if len(names) < 2 and len(devices) < 3:
-        return
+    names, devices = families_of.ready(), ["auto", *available()]
+    waiting = [name for name in families_of.editable() if name not in names]
     with st.expander("Change weights or device", icon=":material/tune:"):
         chosen = state.choice()
-        st.selectbox("Family of weights", names, index=names.index(chosen.family), key="engine_family")
-        st.selectbox("Device", devices, index=devices.index(chosen.device), key="engine_device")
-        st.button("Use these", on_click=_choose_engine, width="stretch")
+        family = st.selectbox("Family of weights", names, index=names.index(chosen.family))
+        device = st.selectbox("Device", devices, index=devices.index(chosen.device))
+        if waiting:
+            style.small(f"Not offered, because files are missing: {', '.join(waiting)}. See the page Models.")
+        if st.button("Use these", key="use_engine", width="stretch"):
+            with sentences(), st.spinner("Loading the networks …"):
+                if families_of.switch(family, device):
+                    st.rerun()

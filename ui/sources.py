@@ -79,6 +79,9 @@ def _again() -> None:
 
 
 def _samples(faces: Sequence[Face]) -> None:
+    if not faces:
+        style.small("No sample faces come with this family of weights; make one under 'Random'.")
+        return
     style.small("Generated faces that come with the program. No real person is shown.")
     with st.container(horizontal=True, gap="xsmall", key="samples"):
         for index, face in enumerate(faces):

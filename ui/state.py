@@ -13,7 +13,7 @@ from workbench.history import History
 
 Origin = Literal["sample", "random", "upload", "camera", "kept", "code"]
 WORKSPACE, INCOMING, JOB, CHOICE = "facet_workspace", "facet_incoming", "facet_job", "facet_engine"
-COMPLAINT, ROUTED = "facet_complaint", "facet_routed"
+COMPLAINT, ROUTED, MODELS_JOB = "facet_complaint", "facet_routed", "facet_models_job"
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,14 +82,19 @@ def job() -> Job[Face] | None:
     return st.session_state.get(JOB)
 
 
+def models_job() -> Job[list[str]] | None:
+    """The download or check of weights files that is running beside the script, if any."""
+    return st.session_state.get(MODELS_JOB)
+
+
 def choice() -> EngineChoice:
     return st.session_state.get(CHOICE, EngineChoice())
 
 
 def wipe() -> None:
     """Forget everything of this session, a running step included."""
-    running = job()
-    if running is not None:
-        running.cancel()
+    for running in (job(), models_job()):
+        if running is not None:
+            running.cancel()
     for key in list(st.session_state.keys()):
         del st.session_state[key]

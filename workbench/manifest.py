@@ -87,9 +87,10 @@ class Family:
         return self.records[kind]
 
     def find(self, kind: str) -> Path | None:
-        """Where the file of ``kind`` is; None when it is in none of the folders."""
+        """Where the file of ``kind`` is, as published or converted to safetensors; None when it is in no folder."""
         record = self.record(kind)
-        for name in (record.file, *record.names):
+        names = (record.file, *record.names)
+        for name in (*names, *(str(Path(one).with_suffix(".safetensors")) for one in names)):
             for folder in self.folders:
                 for path in sorted(folder.glob(name)) if "*" in name else (folder / name,):
                     if path.is_file():
@@ -225,7 +226,7 @@ def _look(family: Family, kind: str, full: bool, pause: Callable[[], None] | Non
             elif known is not None and known.unchanged(path):
                 digest = known.sha256
             state, message = _judge(record, path, size, digest, known)
-            if state != "broken" and full and record.format == "facet":
+            if state != "broken" and record.format == "facet":
                 state, message = _fits(record, path, state, message)
         except OSError as error:
             state, message = "broken", f"cannot be read ({error.strerror})"
