@@ -29,6 +29,7 @@ BUILDERS: Mapping[str, tuple[str, str]] = {
     "swap_encoder": ("idswap.models", "SwapEncoder"),
     "attribute_encoder": ("encoders.inception", "InceptionEncoder"),
     "mobilefacenet": ("encoders.mobilefacenet", "MobileFaceNet"),
+    "landmarks112": ("encoders.mobilefacenet", "LandmarkMobileFaceNet"),
     "maskfacegan_classifier": ("encoders.attribute_tree", "AttributeTree"),
     "maskfacegan_parser": ("encoders.parser", "FaceParser"),
     "lpips": ("encoders.lpips", "LPIPS"),

@@ -111,7 +111,7 @@ def _told(opened: Opened, table: Table, state: Mapping[str, View], kind: Kind, p
     options = _options(opened.body)
     encoder = options.get("encoder_type")
     if kind.name == "e4e" and isinstance(encoder, str) and encoder != "Encoder4Editing":
-        problem = problem or f"its options name the encoder '{encoder[:60]}', which is not e4e's"
+        problem = f"its options name the encoder '{encoder[:60]}', which is not e4e's"
     notes = tuple(_notes(kind, arch, table, mean, len(state) - len(inner)))
     roles = role_of(kind, arch, opened.container)
     return Checkpoint(

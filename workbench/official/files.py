@@ -83,43 +83,38 @@ class Opened:
             with self.path.open("rb") as file:
                 if self.path.stat().st_size != self.size:
                     raise Damaged("it changed while it was read")
-                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
-                self._check_sums(mapped, {v.storage.key for v in wanted.values()})
                 if lazy:
+                    mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
                     return {name: self._page(mapped, v) for name, v in wanted.items()}
-                return {name: self._copy(file, v) for name, v in wanted.items()}
+                return self._copies(file, wanted)
         except (Damaged, OSError, ValueError, RuntimeError) as error:
             raise BadCheckpoint(f"'{self.path}' cannot be read: {_advised(error, AGAIN)}.") from error
 
-    def _check_sums(self, mapped: mmap.mmap, keys: set[str]) -> None:
-        sums = {key: run for key in keys if (run := self.runs[key]).crc is not None}
-        whole = memoryview(mapped)
-        wrong = [k for k, run in sums.items() if zlib.crc32(whole[run.start : run.start + run.size]) != run.crc]
-        whole.release()
+    def _copies(self, file: BufferedReader, wanted: Mapping[str, View]) -> dict[str, Tensor]:
+        """Storage by storage, each read once and checked against its sum."""
+        users: dict[str, list[str]] = {}
+        for name, v in wanted.items():
+            users.setdefault(v.storage.key, []).append(name)
+        made: dict[str, Tensor] = {}
+        wrong = 0
+        for key, names in users.items():
+            run = self.runs[key]
+            raw = torch.empty(run.size, dtype=torch.uint8)
+            file.seek(run.start)
+            if file.readinto(raw.numpy().data) != run.size:
+                raise Damaged("it is cut off")
+            wrong += run.crc is not None and zlib.crc32(raw.numpy().data) != run.crc
+            for name in names:
+                made[name] = _cut(raw, wanted[name], alone=len(names) == 1)
         # torch can be told to write no checksums; then none of them is right.
-        if wrong and len(wrong) < len(sums):
-            raise Damaged(f"{len(wrong)} of its {len(sums)} blocks of numbers are damaged (checksum)")
-
-    def _span(self, v: View) -> tuple[int, int]:
-        """First byte in the file and number of elements that ``v`` reaches over."""
-        reach = 1 + sum((n - 1) * step for n, step in zip(v.shape, v.stride, strict=True))
-        return self.runs[v.storage.key].start + v.offset * v.storage.dtype.itemsize, reach
-
-    def _copy(self, file: BufferedReader, v: View) -> Tensor:
-        if not v.count:
-            return torch.empty(v.shape, dtype=v.storage.dtype)
-        start, reach = self._span(v)
-        raw = torch.empty(reach * v.storage.dtype.itemsize, dtype=torch.uint8)
-        file.seek(start)
-        if file.readinto(raw.numpy().data) != raw.numel():
-            raise Damaged("it is cut off")
-        if v.storage.dtype == torch.bool:
-            raw = raw != 0
-        return raw.view(v.storage.dtype).as_strided(v.shape, v.stride).contiguous()
+        if 0 < wrong < len(users) or (wrong and len(users) == 1):
+            raise Damaged(f"{wrong} of its {len(users)} blocks of numbers are damaged (checksum)")
+        return {name: made[name] for name in wanted}
 
     def _page(self, mapped: mmap.mmap, v: View) -> Tensor:
-        start, reach = self._span(v)
+        reach = 1 + sum((n - 1) * step for n, step in zip(v.shape, v.stride, strict=True))
         dtype = v.storage.dtype
+        start = self.runs[v.storage.key].start + v.offset * dtype.itemsize
         if not v.count:
             return torch.empty(v.shape, dtype=dtype)
         if dtype == torch.bool or start % dtype.itemsize:
@@ -127,6 +122,16 @@ class Opened:
             raw = (raw != 0) if dtype == torch.bool else raw
             return raw.view(dtype).as_strided(v.shape, v.stride).contiguous()
         return torch.frombuffer(mapped, dtype=dtype, count=reach, offset=start).as_strided(v.shape, v.stride)
+
+
+def _cut(raw: Tensor, v: View, *, alone: bool) -> Tensor:
+    """The tensor ``v`` out of the bytes of its storage, with memory of its own unless it is ``alone`` there."""
+    if not v.count:
+        return torch.empty(v.shape, dtype=v.storage.dtype)
+    numbers = raw[: v.storage.count * v.storage.dtype.itemsize]
+    numbers = numbers != 0 if v.storage.dtype == torch.bool else numbers.view(v.storage.dtype)
+    found = numbers.as_strided(v.shape, v.stride, v.offset)
+    return found.contiguous() if alone and v.count == v.storage.count else found.contiguous().clone()
 
 
 def open_file(path: Path | str) -> Opened:
