@@ -22,7 +22,7 @@ from workbench.errors import BadRequest, Cancelled, WrongSpace
 from workbench.face import Face, content_hash
 
 KEPT = 32
-FEATHER = 0.04
+FEATHER = 0.07
 """Width of the feather as a share of the picture's side."""
 
 

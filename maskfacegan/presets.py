@@ -82,12 +82,14 @@ _OURS_GLOBAL = Weights(classifier=0.02, delta=0.002, others=0.01, features=0.05,
 FAST = Preset(
     "fast", start="projection", reconstruction=60, from_projection=40, edit=60, edit_global=60, noise=0, rate=0.05,
     relative=True, ramp=(0.05, 0.25), dynamic=40, look_every=10, whole=True, coarse=0.6, drawn_noise=False,
-    difference=True, hardened=True, patience=0.02, views=2, weights=_OURS, everywhere=_OURS_GLOBAL,
+    difference=True,
+    skin=False, hardened=True, patience=0.02, views=2, weights=_OURS, everywhere=_OURS_GLOBAL,
 )  # fmt: skip
 PREVIEW = Preset(
     "preview", start="projection", reconstruction=20, from_projection=8, edit=24, edit_global=24, noise=0, rate=0.08,
     relative=True, ramp=(0.05, 0.25), dynamic=16, look_every=8, whole=True, coarse=1.0, drawn_noise=False,
-    difference=True, hardened=True, patience=0.04, views=1, weights=_OURS, everywhere=_OURS_GLOBAL,
+    difference=True,
+    skin=False, hardened=True, patience=0.04, views=1, weights=_OURS, everywhere=_OURS_GLOBAL,
 )  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = {"preview": PREVIEW, "fast": FAST, "paper": PAPER}
