@@ -180,7 +180,8 @@ class GlobalDepthWise(nn.Module):
 class LandmarkMobileFaceNet(nn.Module):
     """Points of the published swapping code: forward ``crop`` (B,3,112,112) RGB in [0,1] -> (B,136), x and y in [0,1].
 
-    The argument is their number; the method ``points`` takes whole pictures, as the published training does. The file is ``mobilefacenet_model_best.pth.tar``.
+    The argument is their number; the method ``points`` takes whole pictures, as the published training does. The file is
+    ``mobilefacenet_model_best.pth.tar``.
     """
 
     input_size = 112

@@ -31,10 +31,17 @@ class Codes:
 
 
 class IdSwap(Protocol):
-    """A trained swapping method. ``unit_attributes``: attribute codes are unit rows too."""
+    """A trained swapping method."""
 
-    name: str
-    unit_attributes: bool
+    @property
+    def name(self) -> str:
+        """Of the method."""
+        ...
+
+    @property
+    def unit_attributes(self) -> bool:
+        """Whether attribute codes are unit rows too."""
+        ...
 
     def encode(self, image: Tensor) -> Codes:
         """Both codes."""

@@ -52,10 +52,6 @@ def _read(path: Path, kind: str) -> Loaded:
             return Loaded(module, str(header.get("generator")))
         return Loaded(module, str(header["id"]), extra.get("latent_avg"))
     found = official.read(path)
-    if found.kind.name == "landmarks112":
-        net = LandmarkMobileFaceNet(found.arch["points"])
-        net.load_state_dict(found.tensors())
-        return Loaded(net, official.weights_id(found, found.tensors()))
     module, state, extra = official.assemble(found)
     return Loaded(module, official.weights_id(found, state), extra.get("latent_avg"))
 
