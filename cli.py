@@ -1,4 +1,4 @@
-"""The command line: align, project, edit, weights, train, bench. Run ``python cli.py COMMAND --help``."""
+"""The command line: align, project, edit, mask-edit, weights, train, bench. Run ``python cli.py COMMAND --help``."""
 
 from __future__ import annotations
 
@@ -43,6 +43,20 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument("--replace", action="store_true", help="the generator's pixels instead of the photo's own detail")
     edit.add_argument("--colour-match", action="store_true", help="match the colours at the seam")
 
+    _masked(commands, engine)
+    swap = commands.add_parser("swap", parents=[plain], help="one face's identity on another's attributes")
+    swap.add_argument("--identity", required=True, metavar="PHOTO", help="who")
+    swap.add_argument("--attributes", required=True, metavar="PHOTO", help="pose, expression, light; gets the new face")
+    swap.add_argument("--method", choices=("nitzan", "zhou"), default="nitzan", help="default: nitzan")
+    swap.add_argument("--identity-strength", type=float, default=1.0, metavar="S", help="0 own to 1 the other's")
+    swap.add_argument("--attribute-strength", type=float, default=1.0, metavar="S", help="0 the identity photo's to 1")
+    swap.add_argument("--base", choices=("w", "photo"), default="w", help="published way, or from the photo's own code")
+    swap.add_argument("--out", required=True, metavar="OUT", help="picture to write")
+    swap.add_argument("--aligned", action="store_true", help="the pictures are aligned faces already")
+    swap.add_argument("--crop", action="store_true", help="write the face alone")
+    swap.add_argument("--family", default="starter", help="family of weights (default: starter)")
+    swap.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
+    _components(commands, engine, plain)
     _weights(commands, plain)
     train = commands.add_parser("train", help="train a model by configs/NAME.toml")
     train.add_argument("name", metavar="NAME")
@@ -66,6 +80,66 @@ def parser() -> argparse.ArgumentParser:
     bench.add_argument("--repeats", type=int, help="how often to measure")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     return whole
+
+
+def _masked(commands: Commands, engine: argparse.ArgumentParser) -> None:
+    """The options of ``mask-edit``."""
+    masked = commands.add_parser("mask-edit", parents=[engine], help="edit one part of a face and leave the rest alone")
+    masked.add_argument("--attribute", action="append", required=True, metavar="NAME", help="may be repeated")
+    masked.add_argument("--target", action="append", type=float, metavar="P", help="0 to 1, one for all or one each")
+    masked.add_argument("--size", type=float, default=1.0, metavar="FACTOR", help="the part's area, 0.5 to 2 (1: free)")
+    masked.add_argument("--preset", choices=("preview", "fast", "paper"), default="fast", help="how much effort")
+    masked.add_argument(
+        "--mode", choices=("auto", "local", "global"), default="auto", help="auto goes by the attribute"
+    )
+    masked.add_argument("--mask", metavar="FILE", help="grey picture of the aligned face: where to edit")
+    masked.add_argument("--save-mask", metavar="FILE", help="write the blend mask; for several photos a folder")
+    masked.add_argument("--crop", action="store_true", help="write the face alone")
+    masked.add_argument("--seed", type=int, default=0)
+    masked.add_argument("--again", action="store_true", help="make results anew that are there already")
+
+
+def _components(commands: Commands, engine: argparse.ArgumentParser, plain: argparse.ArgumentParser) -> None:
+    """The edits of face parts."""
+    parts = ("eyes", "l_eye", "r_eye", "nose", "mouth")
+    again = argparse.ArgumentParser(add_help=False)
+    again.add_argument("--again", action="store_true", help="make results anew that are there already")
+    again.add_argument("--crop", action="store_true", help="write the face alone")
+    output = argparse.ArgumentParser(add_help=False, parents=[again])
+    output.add_argument(
+        "--output-mode", choices=("residual", "decoded", "difference"), default="residual", help="what to write"
+    )
+    commands.add_parser("reconstruct", parents=[engine, again], help="a face as the component network draws it")
+    attr = commands.add_parser("attr", parents=[engine, output], help="move attributes of face parts")
+    attr.add_argument("--attribute", action="append", required=True, metavar="NAME", help="may be repeated")
+    attr.add_argument("--strength", action="append", type=float, metavar="S", help="change in standard deviations")
+    attr.add_argument("--to", action="append", type=float, metavar="T", help="place to arrive at instead, 0 is average")
+    attr.add_argument("--component", action="append", choices=parts, help="change only this part; may be repeated")
+    transfer = commands.add_parser("transfer", parents=[plain, output], help="borrow face parts from another photo")
+    transfer.add_argument("--target", nargs="+", required=True, metavar="PHOTO", help="photos or folders to change")
+    transfer.add_argument("--reference", nargs="+", required=True, metavar="PHOTO", help="one, or one per target")
+    transfer.add_argument("--component", action="append", required=True, choices=parts, help="may be repeated")
+    transfer.add_argument(
+        "--blend", type=float, default=1.0, help="0 keeps the target, 1 takes the reference (default)"
+    )
+    transfer.add_argument("--out", metavar="OUT", help="file to write; for several targets a folder")
+    transfer.add_argument("--face", type=int, default=0, metavar="N", help="which face, 0 is the largest (default)")
+    transfer.add_argument("--aligned", action="store_true", help="the pictures are aligned faces already")
+    transfer.add_argument("--family", default="starter", help="family of weights (default: starter)")
+    transfer.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
+    actions = commands.add_parser("directions", help="attribute directions of the component network").add_subparsers(
+        dest="action", required=True, metavar="ACTION"
+    )
+    listed = actions.add_parser("list", parents=[plain], help="attributes, components and held-out accuracy")
+    listed.add_argument("--family", default="starter", help="family of weights (default: starter)")
+    listed.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
+    fit = actions.add_parser("fit", parents=[plain], help="fit them on labelled faces")
+    fit.add_argument("config", metavar="CONFIG", help="the settings the network was trained with")
+    fit.add_argument("--components", required=True, metavar="FILE", help="the network")
+    fit.add_argument("--faces", default="faces", metavar="FOLDER", help="the data set's zips and label files")
+    fit.add_argument("--out", metavar="FILE", help="default: directions.safetensors beside the network")
+    fit.add_argument("--limit", type=int, default=12_000, metavar="N", help="faces to use (default: 12000)")
+    fit.add_argument("--seed", type=int, default=0)
 
 
 def _weights(commands: Commands, plain: argparse.ArgumentParser) -> None:
@@ -104,6 +178,16 @@ def run(options: argparse.Namespace) -> int:
     if options.command == "weights" and options.action not in ("list", "verify", "record"):
         module = "fetching" if options.action == "fetch" else "checkpoints"
         return getattr(import_module(f"commands.{module}"), options.action)(options)
+    if options.command == "mask-edit":
+        from commands import masked
+
+        return masked.mask_edit(options)
+    if options.command == "swap":
+        from commands import swapping
+
+        return swapping.swap(options)
+    if options.command in ("reconstruct", "attr", "transfer", "directions"):
+        return getattr(import_module("commands.components"), options.command)(options)
     if options.command == "make-dataset":
         from commands import datasets
 
