@@ -100,14 +100,19 @@ def _files(family: Family) -> None:
     found = {kind: check(family, kind, full=False) for kind in family.records}
     if not family.editable and family.about:
         style.small(family.about)
-    missing = [k for k, one in found.items() if one.state in ("missing", "broken") and family.record(k).urls]
+    missing = [
+        kind
+        for kind, one in found.items()
+        if one.state in ("missing", "broken") and family.record(kind).urls and not family.record(kind).optional
+    ]
     there = [kind for kind, one in found.items() if one.path is not None]
     with st.container(horizontal=True, gap="small"):
         if missing:
             st.button(
-                f"Fetch all {len(missing)} that have an address" if len(missing) > 1 else "Fetch the missing file",
+                _fetch_all(family, missing),
                 key=f"fetch_all/{family.name}",
                 icon=":material/download:",
+                help="Files that lie in a shared folder have to be brought by hand.",
                 disabled=running is not None,
                 on_click=_start_fetch,
                 args=(family, missing),
@@ -128,6 +133,12 @@ def _files(family: Family) -> None:
     with st.container(key="model_files", gap=None):
         for kind, one in found.items():
             _row(family, family.record(kind), one, running is not None)
+
+
+def _fetch_all(family: Family, missing: Sequence[str]) -> str:
+    sizes = [family.record(kind).size or family.record(kind).about_mib << 20 for kind in missing]
+    files = "the missing file" if len(missing) == 1 else f"the {len(missing)} missing files that have an address"
+    return f"Fetch {files}" + (f" (about {megabytes(sum(sizes))})" if all(sizes) else "")
 
 
 def _row(family: Family, record: Record, one: FileState, busy: bool) -> None:
@@ -156,7 +167,7 @@ def _describe(record: Record, one: FileState) -> str:
     word, meaning = MARKS[one.state]
     size = megabytes(one.size) if one.size else f"about {megabytes(record.about_mib << 20)}" if record.about_mib else ""
     optional = '<span class="facet-quiet">optional</span>' if record.optional else ""
-    told = " · ".join(html.escape(part) for part in (size, record.licence, record.origin) if part)
+    told = " · ".join(html.escape(part) for part in (size, _licence(record), record.origin) if part)
     lines = [
         f'<p class="facet-file"><span class="facet-state {one.state}" title="{html.escape(meaning)}">{word}</span>'
         f"<b>{html.escape(record.file)}</b>{optional}</p>",
@@ -168,6 +179,10 @@ def _describe(record: Record, one: FileState) -> str:
     elif one.state == "verified":
         lines[0] = lines[0].replace(html.escape(meaning), html.escape(one.message))
     return "".join(lines)
+
+
+def _licence(record: Record) -> str:
+    return "no licence stated" if record.licence in ("none stated", "unknown") else record.licence
 
 
 def _for(record: Record) -> str:

@@ -98,7 +98,7 @@ def test_every_family_says_what_is_there_and_what_is_missing(models: AppTest, ma
     assert models.button(key="use/starter").disabled
     assert not models.button(key="use/second").disabled
     assert models.button(key="use/official").disabled
-    assert "unknown" in said  # the tiny family states no licence
+    assert "no licence stated" in said
     assert said.count("facet-state present") == len(workbench.manifest.open_family("starter").records)
     said = texts(choose(models, "official"))
     assert said.count("facet-state missing") == len(workbench.manifest.open_family("official").records)
