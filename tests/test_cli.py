@@ -231,7 +231,7 @@ def test_slider_and_load_measure_the_tiny_family(tiny_manifest: Path) -> None:
     assert slider["repeats"] == 2
     parts = slider["milliseconds"]
     assert slider["ratio"] == pytest.approx(parts["slider"] / (parts["generator"] + parts["readout"]), abs=0.01)
-    load = bench_load.run(1, manifest=tiny_manifest)
+    load = bench_load.run(1, manifest=tiny_manifest, official=())
     assert set(load["milliseconds"]) >= {"generator", "projector", "sdflow_flow"}
 
 

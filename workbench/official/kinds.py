@@ -45,9 +45,12 @@ class Kind:
 
 
 def count(shapes: Shapes, pattern: str) -> int:
-    """One more than the largest number that the group of ``pattern`` takes in a key; 0 when no key fits."""
+    """One more than the largest number that the group of ``pattern`` takes in a key; 0 when no key fits.
+
+    A number beyond the count of keys names no layer that is there, and is left out.
+    """
     found = [int(m[1]) for key in shapes if (m := re.match(pattern, key)) and len(m[1]) < 6]
-    return max(found, default=-1) + 1
+    return max((number for number in found if number <= len(shapes)), default=-1) + 1
 
 
 def at(shapes: Shapes, key: str, axis: int) -> int:
