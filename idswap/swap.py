@@ -29,6 +29,10 @@ class Codes:
         """The codes of one picture, with a batch of one."""
         return Codes(self.identity[at : at + 1], self.attributes[at : at + 1])
 
+    def to(self, device: torch.device | str) -> Codes:
+        """The codes on ``device``."""
+        return Codes(self.identity.to(device), self.attributes.to(device))
+
 
 class IdSwap(Protocol):
     """A trained swapping method."""
@@ -145,11 +149,9 @@ def anchored_codes(
     projection + M(mixed codes) - M(the attribute picture's own codes): with identity strength 0 and attribute strength 1 it is
     the projection itself, so what the mapper cannot say (hair, accessories, background of a photo) stays. Ours.
     """
-    return (
-        projection
-        + swap_codes(method, identity, attributes, strengths)
-        - method.map(attributes.identity, attributes.attributes)
-    )
+    own = method.map(attributes.identity, attributes.attributes)
+    # The difference first: where the codes are the same it is exactly zero.
+    return projection + (swap_codes(method, identity, attributes, strengths) - own)
 
 
 @torch.inference_mode()

@@ -1,0 +1,84 @@
+"""``swap``: one face's identity on another's attributes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from commands.faces import engine_of
+from commands.photos import Clock, each
+from idswap.swap import Strengths
+from workbench.engine import Engine
+from workbench.errors import BadRequest, NoFace
+from workbench.export import Provenance, save_image
+from workbench.face import AlignedFace, Face, to_tensor, to_uint8
+from workbench.images import load_image
+from workbench.swapping import Swapping
+
+
+def swap(options: argparse.Namespace) -> int:
+    """Swap once and write the photo, or with ``--crop`` the face."""
+    who, what, out = Path(options.identity), Path(options.attributes), Path(options.out)
+    for source in (who, what):
+        if source.resolve() == out.resolve():
+            raise BadRequest(f"--out '{out}' would overwrite the photo itself; choose another name.")
+    engine = engine_of(options)
+    swapping = Swapping(engine)
+    strengths = Strengths(options.identity_strength, options.attribute_strength)
+
+    def work(path: Path) -> tuple[Mapping[str, Any], str]:
+        clock = Clock()
+        identity = _face(engine, who, options, clock)
+        attributes = _face(engine, path, options, clock)
+        with clock.stage("encode"):
+            for face in (identity, attributes):
+                swapping.codes(options.method, face)
+        with clock.stage("swap"):
+            result = swapping.swap(options.method, identity, attributes, strengths, base=options.base)
+        keep = options.base == "photo"
+        with clock.stage("compose"):
+            composed = engine.compose(attributes, result, crop=options.crop, keep_detail=keep)
+        with clock.stage("write"):
+            save_image(out, composed.pixels, Provenance(None, engine.family, result.weights))
+        shown = attributes.target + result.image - attributes.image if keep else result.image
+        shown = to_tensor(to_uint8(shown))
+        to_identity, to_attributes = (engine.identity(shown, face.target) for face in (identity, attributes))
+        body = {
+            "identity": str(who),
+            "attributes": str(path),
+            "method": options.method,
+            "base": options.base,
+            "identity_strength": strengths.identity,
+            "attribute_strength": strengths.attributes,
+            "identity_to_identity": round(to_identity, 4),
+            "identity_to_attributes": round(to_attributes, 4),
+            "sources_apart": round(engine.identity(identity.target, attributes.target), 4),
+            "weights": list(result.weights),
+            "warnings": [*identity.warnings, *attributes.warnings] if keep else [],
+            "size": list(composed.size),
+            "seconds": clock.rounded(),
+            "output": str(out),
+        }
+        scores = f"identity {to_identity:.3f} to '{who.name}', {to_attributes:.3f} to '{path.name}'"
+        return body, f"{path}: {scores}; written to {out}"
+
+    return each([what], work, options.json)
+
+
+def _face(engine: Engine, path: Path, options: argparse.Namespace, clock: Clock) -> Face:
+    with clock.stage(f"align {path.name}"):
+        aligned = _aligned(engine, path, options.aligned)
+    with clock.stage(f"project {path.name}"):
+        return engine.project(aligned, "encoder")
+
+
+def _aligned(engine: Engine, path: Path, is_aligned: bool) -> AlignedFace:
+    photo = load_image(path)
+    if is_aligned:
+        return engine.use_aligned(photo)
+    faces = engine.detect(photo)
+    if not faces:
+        raise NoFace(f"No face was found in '{path}'; use another photo, or --aligned for a face cut out already.")
+    return engine.align(photo, faces[0])
