@@ -105,6 +105,11 @@ class ComponentsEditor:
         progress(1.0, "Done")
         return EditResult(image, None, mask, request, stats, self._weights)
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Ids of the weights that take part."""
+        return self._weights
+
     def _recon_error(self, target: Tensor, recon: Tensor) -> Tensor:
         return (self._sized(target)[0] - recon).abs().mean()
 

@@ -58,6 +58,20 @@ def test_a_component_changes_its_own_side_of_the_picture() -> None:
     assert columns[: tiny.SIZE // 2].sum() > 5 * columns[tiny.SIZE // 2 :].sum()
 
 
+def test_layouts_and_gates_of_a_component_end_with_its_mask() -> None:
+    decoder, masks = tiny.model().decoder, soft_masks(16, 0.03, 0.015)
+    nodes = torch.randn(1, 4, tiny.DIM, generator=torch.Generator().manual_seed(0))
+    beyond = masks.sum(0) == 0
+    layout = decoder.layout(nodes, masks)
+    assert layout[:, :, ~beyond].abs().sum() > 0
+    assert layout[:, :, beyond].abs().sum() == 0
+    gate = decoder.levels[0].gates[0]  # type: ignore[union-attr]
+    x = torch.ones(1, 8, 16, 16)
+    gated = gate(x, nodes, masks)
+    assert torch.equal(gated[:, :, beyond], x[:, :, beyond])
+    assert not torch.equal(gated, x)
+
+
 def test_gates_begin_as_the_identity() -> None:
     gate = Gate(8, 6)
     x = torch.randn(2, 6, 16, 16)

@@ -1,0 +1,109 @@
+"""The commands on face parts, on a tiny family: a broken file is reported, finished results are left alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import cli
+from data import container
+from iafaces.directions import to_state
+from tests import tiny_family
+from tests.iafaces import tiny
+from workbench.face import to_uint8
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("family")
+    path = tiny_family.write_family(folder)
+    header = {"kind": "components", "arch": tiny.ARCH, "licence": "none"}
+    made = container.save(folder / "tiny" / "components.safetensors", tiny.model().state_dict(), header)
+    state, facts = to_state(tiny.directions())
+    container.save(folder / "tiny" / "directions.safetensors", state, {**facts, "encoder": made}, half=False)
+    text = path.read_text()
+    for kind in ("components", "directions"):
+        text += f'\n[starter.files.{kind}]\nfile = "{kind}.safetensors"\nsize = 0\nsha256 = ""\n'
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed in (0, 1):
+        Image.fromarray(to_uint8(tiny.picture(seed))).save(folder / f"{seed}.png")
+    (folder / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def lines(capsys: pytest.CaptureFixture[str]) -> tuple[list[dict], str]:
+    out = capsys.readouterr()
+    return [json.loads(line) for line in out.out.splitlines()], out.err
+
+
+def test_attr_on_a_folder_with_a_broken_file(
+    manifest: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    call = [
+        "attr",
+        str(photos),
+        "--aligned",
+        "--attribute",
+        "mouth_open",
+        "--out",
+        str(out),
+        "--manifest",
+        str(manifest),
+    ]
+    assert cli.main([*call, "--strength", "3", "--json"]) == 1
+    bodies, error = lines(capsys)
+    assert [Path(b["input"]).name for b in bodies] == ["0.png", "1.png"]
+    assert "broken.png" in error
+    before = np.asarray(Image.open(photos / "0.png"))
+    after = np.asarray(Image.open(out / "0.png"))
+    assert (before[:12] == after[:12]).all()
+    assert (before != after).any()
+    assert cli.main([*call, "--strength", "3", "--json"]) == 1
+    assert all(b["skipped"] for b in lines(capsys)[0])
+
+
+def test_transfer_writes_each_output_mode(
+    manifest: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pictures = []
+    for mode in ("residual", "decoded", "difference"):
+        out = tmp_path / f"{mode}.png"
+        call = [
+            "transfer",
+            "--target",
+            str(photos / "0.png"),
+            "--reference",
+            str(photos / "1.png"),
+            "--component",
+            "eyes",
+        ]
+        more = ["--aligned", "--output-mode", mode, "--out", str(out), "--manifest", str(manifest), "--json"]
+        assert cli.main([*call, *more]) == 0
+        pictures.append(np.asarray(Image.open(out)))
+    assert not (pictures[0] == pictures[1]).all()
+    assert pictures[2].min() == 0
+    assert lines(capsys)[0][0]["values"]["borrow_l_eye"] == 1
+
+
+def test_reconstruct_and_directions_list(
+    manifest: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.png"
+    common = ["--aligned", "--out", str(out), "--manifest", str(manifest)]
+    assert cli.main(["reconstruct", str(photos / "0.png"), *common]) == 0
+    assert Image.open(out).size == (tiny.SIZE, tiny.SIZE)
+    capsys.readouterr()
+    assert cli.main(["directions", "list", "--manifest", str(manifest), "--json"]) == 0
+    assert {b["attribute"] for b in lines(capsys)[0]} == {"mouth_open", "bushy"}
