@@ -41,7 +41,8 @@ def show() -> None:
         label_visibility="collapsed",
         persist_state="session",
     )
-    _report()
+    with st.container():
+        _report()
     _files(known[name or next(iter(known))])
 
 
@@ -128,8 +129,10 @@ def _files(family: Family) -> None:
                 on_click=_start_verify,
                 args=(family, there),
             )
-    if running is not None:
-        _watch()
+    # A place of its own, so that the rows below keep theirs while it comes and goes.
+    with st.container():
+        if running is not None:
+            _watch()
     with st.container(key="model_files", gap=None):
         for kind, one in found.items():
             _row(family, family.record(kind), one, running is not None)
