@@ -6,6 +6,7 @@ nothing here draws a number that does not come from ``seed``.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -329,7 +330,7 @@ class Optimisation:
             "masks": named,
             "hair": None if self.hair is None else self.hair.cpu().clone(),
             "draws": self.draws.get_state(),
-            "adam": self.adam.state_dict(),
+            "adam": copy.deepcopy(self.adam.state_dict()),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
