@@ -27,6 +27,7 @@ TASKS = {
     "nitzan": "training.swapping:NitzanTask",
     "zhou": "training.swapping:ZhouTask",
     "components": "training.components:ComponentsTask",
+    "components_paper": "training.components_paper:PaperTask",
 }
 
 

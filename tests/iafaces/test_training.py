@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from iafaces.losses import outside
 from iafaces.model import ComponentAutoencoder
 from tests.training import faces
 from training import run
+from training.components_paper import strokes
 
 CONFIG = (
     """
@@ -75,6 +78,50 @@ def test_a_resumed_run_equals_the_whole_one_and_leaves_a_usable_file(tmp_path: P
     net.load_state_dict(whole)
     assert net(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
     assert (tmp_path / "whole" / "grid-0000006.png").is_file()
+
+
+PAPER = (
+    """
+task = "components_paper"
+[schedule]
+steps = 3
+log_every = 1
+save_every = 100
+ema = 0.9
+"""
+    + faces.DATA
+    + """
+[network]
+discriminator = [4, 4, 4, 4]
+encoder = { size = 32, widths = [4, 8], content = 8, feats_dim = 4 }
+decoder = { start = 8, widths = [8, 8, 4], content = 8, cam = true, style = "none", feats_dim = 4 }
+[train]
+batch = 4
+rate = 2e-3
+r1 = 10.0
+r1_every = 2
+erase = 0.5
+thickest = 8
+"""
+)
+
+
+def test_the_published_recipe_trains_and_averages_its_noise(tmp_path: Path, data: Path) -> None:
+    config = tmp_path / "run.toml"
+    config.write_text(PAPER)
+    assert run.main(config, faces=data, out=tmp_path / "paper", threads=1) == 3
+    body = torch.load(tmp_path / "paper" / "published.pt", weights_only=True)
+    trained = torch.load(tmp_path / "paper" / "checkpoint.pt", weights_only=True)["modules"]
+    assert torch.equal(body["g_ema"]["noises.noise_2"], trained["decoder"]["noises.noise_2"])
+    assert not torch.equal(body["g_ema"]["conv1.conv.weight"], trained["decoder"]["conv1.conv.weight"])
+    lines = [json.loads(line) for line in (tmp_path / "paper" / "log.jsonl").read_text().splitlines()]
+    assert all(line["l1"] > 0 and line["fool"] > 0 for line in lines)
+
+
+def test_strokes_erase_about_half() -> None:
+    rng = np.random.default_rng(0)
+    share = np.mean([1 - strokes(rng, 256, 16).mean() for _ in range(20)])
+    assert 0.35 < share < 0.65
 
 
 def test_change_inside_the_box_is_free_and_outside_it_is_not() -> None:

@@ -18,6 +18,7 @@ from workbench.official.kinds import Kind, Shape, Shapes, heads
 
 BUILDERS: Mapping[str, tuple[str, str]] = {
     "generator": ("stylegan2.generator", "Generator"),
+    "iafaces": ("iafaces.checkpoint", "PublishedAutoencoder"),
     "discriminator": ("stylegan2.discriminator", "Discriminator"),
     "e4e": ("encoders.e4e", "Encoder4Editing"),
     "arcface": ("encoders.irse", "Backbone"),
