@@ -51,7 +51,7 @@ def _show(machine: Engine) -> None:
         st.error(work.trouble or "There is no face yet.", icon=":material/error:")
         st.page_link(ALIGN_PAGE, label="Back to Align & project", icon=":material/arrow_back:")
         return
-    specs = [spec for spec in machine.editors() if "latent" in spec.needs]
+    specs = [spec for spec in machine.editors() if "latent" in spec.needs and spec.cost == "interactive"]
     if not specs:
         st.error("This family of weights has no editor; choose another family in the sidebar.")
         return
