@@ -51,7 +51,7 @@ def build(kind: str, arch: Mapping[str, Any]) -> nn.Module:
     if not isinstance(size, int) or not 4 <= size <= MAX_SIDE or size & (size - 1):
         raise ValueError(f"a size of {size} px")
     widths = [v for v in _numbers(arch) if v is not size]
-    if any(not 0 <= v <= MAX_WIDTH for v in widths):
+    if any(not 1 <= v <= MAX_WIDTH for v in widths):
         raise ValueError("widths beyond reason")
     with torch.device("meta"):
         try:
