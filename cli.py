@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TypeAlias
 
-from commands import photos
+from commands import photos, swap_options
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -44,18 +44,7 @@ def parser() -> argparse.ArgumentParser:
     edit.add_argument("--colour-match", action="store_true", help="match the colours at the seam")
 
     _masked(commands, engine)
-    swap = commands.add_parser("swap", parents=[plain], help="one face's identity on another's attributes")
-    swap.add_argument("--identity", required=True, metavar="PHOTO", help="who")
-    swap.add_argument("--attributes", required=True, metavar="PHOTO", help="pose, expression, light; gets the new face")
-    swap.add_argument("--method", choices=("nitzan", "zhou"), default="nitzan", help="default: nitzan")
-    swap.add_argument("--identity-strength", type=float, default=1.0, metavar="S", help="0 own to 1 the other's")
-    swap.add_argument("--attribute-strength", type=float, default=1.0, metavar="S", help="0 the identity photo's to 1")
-    swap.add_argument("--base", choices=("w", "photo"), default="w", help="published way, or from the photo's own code")
-    swap.add_argument("--out", required=True, metavar="OUT", help="picture to write")
-    swap.add_argument("--aligned", action="store_true", help="the pictures are aligned faces already")
-    swap.add_argument("--crop", action="store_true", help="write the face alone")
-    swap.add_argument("--family", default="starter", help="family of weights (default: starter)")
-    swap.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
+    swap_options.add(commands, plain)
     _components(commands, engine, plain)
     _weights(commands, plain)
     train = commands.add_parser("train", help="train a model by configs/NAME.toml")
@@ -182,10 +171,8 @@ def run(options: argparse.Namespace) -> int:
         from commands import masked
 
         return masked.mask_edit(options)
-    if options.command == "swap":
-        from commands import swapping
-
-        return swapping.swap(options)
+    if options.command in swap_options.NAMES:
+        return swap_options.run(options)
     if options.command in ("reconstruct", "attr", "transfer", "directions"):
         return getattr(import_module("commands.components"), options.command)(options)
     if options.command == "make-dataset":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from workbench.errors import BadRequest, NoFace
 from workbench.export import Provenance, save_image
 from workbench.face import AlignedFace, Face, to_tensor, to_uint8
 from workbench.images import load_image
-from workbench.swapping import Swapping
+from workbench.swapping import Swapping, described
 
 
 def swap(options: argparse.Namespace) -> int:
@@ -41,7 +42,7 @@ def swap(options: argparse.Namespace) -> int:
         with clock.stage("compose"):
             composed = engine.compose(attributes, result, crop=options.crop, keep_detail=keep)
         with clock.stage("write"):
-            save_image(out, composed.pixels, Provenance(None, engine.family, result.weights))
+            save_image(out, composed.pixels, Provenance(result.request, engine.family, result.weights))
         shown = attributes.target + result.image - attributes.image if keep else result.image
         shown = to_tensor(to_uint8(shown))
         to_identity, to_attributes = (engine.identity(shown, face.target) for face in (identity, attributes))
@@ -56,7 +57,11 @@ def swap(options: argparse.Namespace) -> int:
             "identity_to_attributes": round(to_attributes, 4),
             "sources_apart": round(engine.identity(identity.target, attributes.target), 4),
             "weights": list(result.weights),
-            "warnings": [*identity.warnings, *attributes.warnings] if keep else [],
+            "warnings": [
+                *remarks(identity.aligned, attributes.aligned),
+                *(_projected(identity, attributes) if keep else ()),
+            ],
+            "request": json.loads(result.request.to_json()),
             "size": list(composed.size),
             "seconds": clock.rounded(),
             "output": str(out),
@@ -69,12 +74,23 @@ def swap(options: argparse.Namespace) -> int:
 
 def _face(engine: Engine, path: Path, options: argparse.Namespace, clock: Clock) -> Face:
     with clock.stage(f"align {path.name}"):
-        aligned = _aligned(engine, path, options.aligned)
+        aligned = aligned_of(engine, path, options.aligned)
     with clock.stage(f"project {path.name}"):
         return engine.project(aligned, "encoder")
 
 
-def _aligned(engine: Engine, path: Path, is_aligned: bool) -> AlignedFace:
+def _projected(*faces: Face) -> list[str]:
+    return [warning for face in faces for warning in face.warnings]
+
+
+def remarks(*faces: AlignedFace) -> list[str]:
+    """What is to be said of pictures that are swaps of this program themselves."""
+    told = ((face.photo.name, described(face.photo.request)) for face in faces)
+    return [f"{name}: {sentence}" for name, sentence in told if sentence]
+
+
+def aligned_of(engine: Engine, path: Path, is_aligned: bool) -> AlignedFace:
+    """The largest face of the photo ``path``, or with ``is_aligned`` the picture itself. Raises BadImage and NoFace."""
     photo = load_image(path)
     if is_aligned:
         return engine.use_aligned(photo)

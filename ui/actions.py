@@ -15,6 +15,7 @@ from workbench.errors import BadRequest, NoFace
 from workbench.face import AlignedFace, Face, Photo
 from workbench.history import History
 from workbench.images import load_image
+from workbench.swapping import described
 
 
 def from_generated(face: Face, origin: Origin) -> Workspace:
@@ -67,6 +68,9 @@ def restore(engine: Engine, work: Workspace) -> Workspace:
     """Put the settings that an exported picture carries back on the sliders."""
     if work.photo.request is None or work.face is None:
         return work
+    swapped = described(work.photo.request)
+    if swapped:
+        return replace(work, notes=(*work.notes, swapped))
     try:
         request = EditRequest.from_json(work.photo.request)
         engine.spec(request.editor).validate(request)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,11 +16,13 @@ from workbench.devices import lock, plain
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
 from workbench.errors import BadCheckpoint, BadRequest
-from workbench.face import Face
+from workbench.face import AlignedFace, Face, to_tensor, to_uint8
+from workbench.paste import paste_back
 
 METHODS = ("nitzan", "zhou")
 VERSION = "1"
 KEPT = 256
+KINDS = {"swap": "a swap", "deidentify": "a de-identified photo", "interpolate": "a frame between swaps"}
 Base = Literal["w", "photo"]
 
 
@@ -63,38 +66,58 @@ class Swapping:
             )
         return NitzanSwap(store.generator(), identity.module, encoder.module, mapper.module), (*ids, identity.id)
 
-    def codes(self, name: str, face: Face) -> Codes:
+    def codes(self, name: str, face: Face | AlignedFace) -> Codes:
         """Both codes of a face's own photo, read once."""
         method = self.method(name)
+        aligned, target = _picture(face)
 
         @torch.inference_mode()
         def read() -> Codes:
             with lock(self.engine.device):
-                found = method.encode(face.target[None].to(self.engine.device))
+                found = method.encode(target[None].to(self.engine.device))
                 return Codes(plain(found.identity), plain(found.attributes))
 
-        return self._codes.get((name, face.aligned.hash), read)
+        return self._codes.get((name, aligned.hash), read)
 
     def swap(
-        self, name: str, identity: Face, attributes: Face, strengths: Strengths | None = None, *, base: Base = "w"
+        self,
+        name: str,
+        identity: Face | AlignedFace,
+        attributes: Face | AlignedFace,
+        strengths: Strengths | None = None,
+        *,
+        base: Base = "w",
     ) -> EditResult:
         """The identity of one face on the attributes of another.
 
         ``base`` "w" is the published method; "photo" starts from the attribute face's own projection and adds what the swap
-        changes. Strength 0 for the identity gives, with "photo", the projection itself.
+        changes (it needs a projected ``attributes``). Strength 0 for the identity gives, with "photo", the projection itself.
         """
-        strengths = strengths or Strengths()
-        for number in (strengths.identity, strengths.attributes):
-            if not -0.5 <= number <= 1.5:
-                raise BadRequest(f"A strength lies between -0.5 and 1.5, and {number} was asked for.")
+        return self.swap_codes(name, self.codes(name, identity), attributes, strengths, base=base)
+
+    def swap_codes(
+        self,
+        name: str,
+        identity: Codes,
+        attributes: Face | AlignedFace,
+        strengths: Strengths | None = None,
+        *,
+        base: Base = "w",
+    ) -> EditResult:
+        """As ``swap``, with the codes of an identity instead of a face that has it: a donor, a mean, a turned code."""
+        strengths = checked(strengths)
         method, weights = self._method(name)
         device = self.engine.device
-        a, b = self.codes(name, identity).to(device), self.codes(name, attributes).to(device)
+        a, b = identity.to(device), self.codes(name, attributes).to(device)
+        if base == "photo" and not isinstance(attributes, Face):
+            raise BadRequest(
+                "A swap from the photo's own code needs a projected face; project the attribute photo first."
+            )
         started = time.perf_counter()
 
         @torch.inference_mode()
         def run() -> tuple[Tensor, Tensor]:
-            if base == "photo":
+            if isinstance(attributes, Face) and base == "photo":
                 projection = attributes.latent.code[None].to(device)
                 codes = anchored_codes(method, a, b, projection, strengths)
             else:
@@ -104,6 +127,76 @@ class Swapping:
         with lock(device):
             image, code = run()
             image, code = plain(image), plain(code.contiguous())
-        values = {"identity": strengths.identity, "attributes": strengths.attributes, "photo": float(base == "photo")}
-        request = EditRequest(f"swap-{name}", VERSION, values)
-        return EditResult(image, code, None, request, {"seconds": time.perf_counter() - started}, weights)
+        stats = {"seconds": time.perf_counter() - started}
+        return EditResult(image, code, None, request_of(name, strengths, base), stats, weights)
+
+    def render(self, name: str, codes: Tensor) -> Tensor:
+        """The picture (3,H,W) on the CPU of W+ codes (L,D) that were mixed elsewhere."""
+        method, device = self.method(name), self.engine.device
+
+        @torch.inference_mode()
+        def run() -> Tensor:
+            return method.synth(codes[None].to(device))[0]
+
+        with lock(device):
+            return plain(run())
+
+    def mapped(self, name: str, codes: Codes) -> Tensor:
+        """W+ codes (L,D) on the CPU of a pair of codes with a batch of one."""
+        method, device = self.method(name), self.engine.device
+
+        @torch.inference_mode()
+        def run() -> Tensor:
+            here = codes.to(device)
+            return method.map(here.identity, here.attributes)[0]
+
+        with lock(device):
+            return plain(run().contiguous())
+
+    def weights(self, name: str) -> tuple[str, ...]:
+        """Ids of the files that a swap by ``name`` uses."""
+        return self._method(name)[1]
+
+    def place(
+        self, attributes: Face | AlignedFace, result: EditResult, *, crop: bool = False, base: Base = "w"
+    ) -> np.ndarray:
+        """Pixels (H,W,3) uint8 of the attribute photo with the new face in it, or with ``crop`` of the face alone."""
+        if isinstance(attributes, Face) and base == "photo":
+            return self.engine.compose(attributes, result, crop=crop, keep_detail=True).pixels
+        if crop:
+            return to_uint8(result.image)
+        return paste_back(_picture(attributes)[0], result.image).pixels
+
+
+def checked(strengths: Strengths | None) -> Strengths:
+    """``strengths``, by default full ones. Raises BadRequest when one is out of range."""
+    strengths = strengths or Strengths()
+    for number in (strengths.identity, strengths.attributes):
+        if not -0.5 <= number <= 1.5:
+            raise BadRequest(f"A strength lies between -0.5 and 1.5, and {number} was asked for.")
+    return strengths
+
+
+def request_of(name: str, strengths: Strengths, base: Base = "w", what: str = "swap") -> EditRequest:
+    """The request that a swap's export carries. It names no person and holds no seed that would lead back to one."""
+    values = {"identity": strengths.identity, "attributes": strengths.attributes, "photo": float(base == "photo")}
+    return EditRequest(f"{what}-{name}", VERSION, values)
+
+
+def described(request: str | None) -> str | None:
+    """A sentence about a picture whose file carries ``request`` (JSON), when that request is a swap's; else None."""
+    if request is None:
+        return None
+    try:
+        found = EditRequest.from_json(request)
+    except BadRequest:
+        return None
+    what, _, name = found.editor.rpartition("-")
+    if what not in KINDS or name not in METHODS:
+        return None
+    values = ", ".join(f"{key} {number:g}" for key, number in sorted(found.values.items()))
+    return f"This picture is {KINDS[what]} made by this program ({name}: {values}); the face in it is not the person's."
+
+
+def _picture(face: Face | AlignedFace) -> tuple[AlignedFace, Tensor]:
+    return (face.aligned, face.target) if isinstance(face, Face) else (face, to_tensor(face.image))

@@ -1,0 +1,185 @@
+"""Swaps over folders: every identity on every attribute photo, or pairs by name. Each picture is encoded once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from idswap.swap import Codes, Strengths
+from workbench.contact import ContactSheet
+from workbench.engine import Engine
+from workbench.errors import BadImage, CannotWrite, FacetError
+from workbench.export import Provenance, save_image
+from workbench.face import AlignedFace, Face, content_hash, to_tensor, to_uint8
+from workbench.ledger import Ledger
+from workbench.pairing import distinct_names
+from workbench.swapping import Base, Swapping, checked, request_of
+
+Reader = Callable[[Path], AlignedFace]
+"""Opens a photo and cuts its face out; raises FacetError."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """How to swap: method, strengths, where to start from, and whether the face alone is written."""
+
+    method: str
+    strengths: Strengths
+    base: Base = "w"
+    crop: bool = False
+
+    def key(self, weights: Sequence[str], *parts: object) -> str:
+        """A hash of everything that a result of this order depends on."""
+        own = (self.method, self.strengths.identity, self.strengths.attributes, self.base, self.crop)
+        return content_hash(*own, ",".join(weights), *parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A picture that gives its identity: codes, and its face at the generator's size."""
+
+    path: Path
+    hash: str
+    codes: Codes
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Made:
+    """One output and what is known about it; ``kept`` when an earlier call had made it."""
+
+    output: Path
+    body: Mapping[str, Any]
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A picture, or an output of it, that could not be used, and why."""
+
+    path: Path
+    error: Exception
+
+
+class FolderSwaps:
+    """Swaps by ``order`` with photos opened by ``read``, noted in ``ledger``."""
+
+    def __init__(self, engine: Engine, swapping: Swapping, order: Order, read: Reader, ledger: Ledger) -> None:
+        checked(order.strengths)
+        self.engine, self.swapping, self.order, self.read, self.ledger = engine, swapping, order, read, ledger
+        self.weights = swapping.weights(order.method)
+        self.request = request_of(order.method, order.strengths, order.base)
+
+    def source(self, path: Path) -> Source:
+        """The identity in ``path``, encoded."""
+        face = self.read(path)
+        codes = self.swapping.codes(self.order.method, face)
+        return Source(path, _hash(face), codes, to_tensor(face.image))
+
+    def all(
+        self, identities: Sequence[Path], attributes: Sequence[Path], out: Path, sheet: Path
+    ) -> Iterator[Made | Failed]:
+        """Every identity on every attribute photo, as ``out``/ATTRIBUTES/IDENTITY.png, and a contact sheet.
+
+        The sheet's first row shows the identities and its first column the attribute photos. Only one attribute photo is
+        in memory at a time.
+        """
+        columns, rows = distinct_names(identities), distinct_names(attributes)
+        table = ContactSheet(len(rows) + 1, len(columns) + 1, self.engine.size)
+        sources: dict[Path, Source] = {}
+        for at, path in enumerate(columns):
+            try:
+                sources[path] = self.source(path)
+                table.put(0, at + 1, to_uint8(sources[path].target))
+            except Exception as error:
+                yield _failed(path, error)
+            self.engine.forget()
+        if not sources:
+            return
+        for row, path in enumerate(rows):
+            try:
+                face = self.attributes(path)
+                table.put(row + 1, 0, _aligned(face).image)
+            except Exception as error:
+                yield _failed(path, error)
+                continue
+            for at, who in enumerate(columns):
+                if who not in sources:
+                    continue
+                output = out / rows[path] / f"{columns[who]}.png"
+                try:
+                    made, shown = self.one(sources[who], face, path, output)
+                    table.put(row + 1, at + 1, shown)
+                    yield made
+                except Exception as error:
+                    yield _failed(output, error)
+            self.engine.forget()
+        save_image(sheet, table.pixels, Provenance(self.request, self.engine.family, self.weights))
+
+    def pairs(self, pairs: Sequence[tuple[Path, Path]], out: Path) -> Iterator[Made | Failed]:
+        """Each identity on the attribute photo of the same name, as ``out``/NAME.png."""
+        for who, what in pairs:
+            try:
+                source = self.source(who)
+            except Exception as error:
+                yield _failed(who, error)
+                continue
+            try:
+                yield self.one(source, self.attributes(what), what, out / f"{what.stem}.png")[0]
+            except Exception as error:
+                yield _failed(what, error)
+            self.engine.forget()
+
+    def attributes(self, path: Path) -> Face | AlignedFace:
+        """The face in ``path``, projected only where the order starts from the projection."""
+        face = self.read(path)
+        return self.engine.project(face, "encoder") if self.order.base == "photo" else face
+
+    def one(self, who: Source, what: Face | AlignedFace, path: Path, output: Path) -> tuple[Made, np.ndarray]:
+        """One swap, written to ``output`` unless it is there, and its face (S,S,3) for a sheet."""
+        order, aligned = self.order, _aligned(what)
+        if output.resolve() in (who.path.resolve(), path.resolve()):
+            raise CannotWrite(f"'{output}' is one of the photos itself; choose another folder for the results.")
+        key = order.key(self.weights, who.hash, _hash(aligned))
+        before = self.ledger.made(output, key)
+        result = self.swapping.swap_codes(order.method, who.codes, what, order.strengths, base=order.base)
+        shown = to_uint8(result.image)
+        if isinstance(what, Face) and order.base == "photo":
+            shown = self.swapping.place(what, result, crop=True, base="photo")
+        if before is not None:
+            return Made(output, before, kept=True), shown
+        pixels = shown if order.crop else self.swapping.place(what, result, base=order.base)
+        save_image(output, pixels, Provenance(result.request, self.engine.family, self.weights))
+        picture, target = to_tensor(shown), to_tensor(aligned.image)
+        body = {
+            "identity": str(who.path),
+            "attributes": str(path),
+            "identity_to_identity": round(self.engine.identity(picture, who.target), 4),
+            "identity_to_attributes": round(self.engine.identity(picture, target), 4),
+            "size": [pixels.shape[1], pixels.shape[0]],
+            "output": str(output),
+        }
+        self.ledger.add(output, key, body)
+        return Made(output, body, kept=False), shown
+
+
+def _aligned(face: Face | AlignedFace) -> AlignedFace:
+    return face.aligned if isinstance(face, Face) else face
+
+
+def _hash(face: AlignedFace) -> str:
+    return content_hash(face.photo.hash, face.transform.quad)
+
+
+def _failed(path: Path, error: Exception) -> Failed:
+    # A full disk stops the whole job: every output after this one would fail the same way.
+    if isinstance(error, CannotWrite) and "is one of the photos" not in str(error):
+        raise error
+    if isinstance(error, FacetError):
+        return Failed(path, error)
+    return Failed(path, BadImage(f"An unexpected error, please report it ({type(error).__name__}: {error})."))
