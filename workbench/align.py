@@ -41,6 +41,8 @@ FINE_SIDE = 1600  # a third one, only when the first finds none or only small on
 SMALL_FACE = 34  # pixels of the first look below which the third is worth its time
 MOST_FACES = 64
 LEAST_FACE = 0.9  # of the landmark network, at both looks
+# Sizes and angles of the crops whose mean the points are.
+SECOND_LOOK = ((1.0, 0.0), (1.1, 6.0), (0.92, -6.0))
 
 
 class Backend(Protocol):
@@ -115,7 +117,7 @@ class StarterBackend:
         """
         five = points.double().cpu().numpy()
         place, faces = self.read(pixels, working, five)
-        place, faces = self.read(pixels, working, place[:, 68:], faces > LEAST_FACE)
+        place, faces = self.read(pixels, working, place[:, 68:], faces > LEAST_FACE, SECOND_LOOK)
         found: list[Detection] = []
         spans = torch.from_numpy(np.concatenate([place.min(1), place.max(1)], axis=1))
         taken = spans[:0]
@@ -131,9 +133,17 @@ class StarterBackend:
         return tuple(found)
 
     def read(
-        self, pixels: np.ndarray, working: np.ndarray, five: np.ndarray, wanted: np.ndarray | None = None
+        self,
+        pixels: np.ndarray,
+        working: np.ndarray,
+        five: np.ndarray,
+        wanted: np.ndarray | None = None,
+        views: Sequence[tuple[float, float]] = ((1.0, 0.0),),
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Points (N,73,2) in the photo and the chance (N,) of a face for crops around five points (N,5,2)."""
+        """Points (N,73,2) in the photo and the chance (N,) of a face for crops around five points (N,5,2).
+
+        Both are means over ``views`` (size of the crop, degrees it is turned) and their mirror images.
+        """
         size = self.landmarks.input_size
         place, faces = np.zeros((len(five), 73, 2)), np.zeros(len(five))
         crops, quads, kept = [], [], []
@@ -144,21 +154,23 @@ class StarterBackend:
                 quad = landmark_quad(own)
             except BadRequest:  # points on one spot: no face
                 continue
-            crops.append(view(pixels, working, quad, size))
-            quads.append(quad)
-            kept.append(i)
+            for scale, degrees in views:
+                quads.append(turned(quad, scale, degrees))
+                crops.append(view(pixels, working, quads[-1], size))
+                kept.append(i)
         if not crops:
             return place, faces
         batch = torch.from_numpy(np.stack(crops)).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         # The mean of a crop and its mirror image: what the network does to one side only cancels out.
-        views = (batch, batch.flip(3))
-        plain, mirror = (self.landmarks(v.contiguous(memory_format=torch.channels_last)) for v in views)
+        both_sides = (batch, batch.flip(3))
+        plain, mirror = (self.landmarks(v.contiguous(memory_format=torch.channels_last)) for v in both_sides)
         mirror = unmirrored(mirror)
-        faces[kept] = ((plain.logit + mirror.logit) / 2).sigmoid().double().cpu().numpy()
+        logits = ((plain.logit + mirror.logit) / 2).sigmoid().double().cpu().numpy()
         both = torch.cat([plain.points68 + mirror.points68, plain.points5 + mirror.points5], 1).double() / 2
-        for i, quad, relative in zip(kept, quads, both.cpu().numpy(), strict=True):
+        for i, quad, relative, chance in zip(kept, quads, both.cpu().numpy(), logits, strict=True):
             tl, bl, _, tr = quad
-            place[i] = tl + relative @ np.stack([tr - tl, bl - tl])
+            place[i] += (tl + relative @ np.stack([tr - tl, bl - tl])) / len(views)
+            faces[i] += chance / len(views)
         return place, faces
 
 
@@ -239,6 +251,13 @@ def view(pixels: np.ndarray, working: np.ndarray, quad: np.ndarray, size: int) -
         pixels, quad = working, quad * scale
     fineness = min(max(round(quad_side(quad) / size), 1), 8)
     return warp_square(pixels, quad - 0.5, size, fineness)
+
+
+def turned(quad: np.ndarray, scale: float, degrees: float) -> np.ndarray:
+    """``quad`` (4,2) scaled and turned about its centre."""
+    centre, angle = quad.mean(0), np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return centre + scale * (quad - centre) @ turn
 
 
 def five_of(points: np.ndarray) -> np.ndarray:
