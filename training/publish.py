@@ -104,7 +104,8 @@ def measured(name: str, report: Mapping[str, Any]) -> list[str]:
         rows = [f"| {k.replace('_', ' ')} | {report[k]} |" for k in keys if k in report]
         note = (
             f"Projection of {report.get('faces')} CelebA-HQ validation faces in one encoder pass at {report.get('resolution')} px; "
-            "identity: cosine of MobileFaceNet (the identity term of the training looks through a network distilled from it) between photo and projection; Fréchet distance of 1,000 "
+            "identity: cosine of MobileFaceNet (the identity term of the training looks through a network distilled from it) "
+            "between photo and projection; Fréchet distance of 1,000 "
             "random faces to the photos in the judge classifier's features (it is not FID)."
         )
         return [note, "", "| metric | value |", "|---|---|", *rows]
