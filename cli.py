@@ -17,6 +17,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
     whole = argparse.ArgumentParser(prog="cli.py", description="A photo in, an edited face out.")
+    whole.set_defaults(detector="starter")  # for the commands without the choice
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plain = argparse.ArgumentParser(add_help=False)
     plain.add_argument("--json", action="store_true", help="print one JSON object per line and nothing else")
@@ -28,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
     engine.add_argument("--aligned", action="store_true", help="the picture is an aligned face already")
     engine.add_argument("--family", default="starter", help="family of weights (default: starter)")
     engine.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
+    engine.add_argument("--detector", default="starter", help="finds the faces: starter (default) or face-alignment")
     projecting = argparse.ArgumentParser(add_help=False, parents=[engine])
     projecting.add_argument("--mode", choices=("encoder", "refined"), default="encoder", help="how to project")
     projecting.add_argument("--steps", type=int, metavar="N", help="steps of the refinement")

@@ -207,6 +207,32 @@ def test_weights_are_listed_verified_and_recorded(shell: Shell, tmp_path: Path) 
     assert [("missing" in line, "broken" in line) for line in err.splitlines()] == [(True, False), (False, True)]
 
 
+@pytest.mark.parametrize("name", ["detector", "landmarks"])
+def test_trainings_of_the_alignment_say_what_they_lack(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", name, "--faces", str(tmp_path), "--out", str(tmp_path / "run")]
+    assert cli.main(words) == 1
+    assert "lfw-original250.zip' is not there" in capsys.readouterr().err
+    for archive in ("lfw-original250.zip", "celebahq256-train-00.zip"):
+        (tmp_path / archive).touch()
+    assert cli.main(words) == 1
+    assert "python -m training.teachers" in capsys.readouterr().err
+    assert cli.main([*words, "--device", "cuda"]) == 1
+    assert "CPU only" in capsys.readouterr().err
+
+
+def test_another_detector_is_asked_for_by_name(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    photo = write_photo(tmp_path / "a.png")
+    status, _, err = shell("align", photo, "--detector", "haar")
+    assert status == 1
+    assert "there are: starter, face-alignment" in err
+    monkeypatch.undo()
+    status, found, err = shell("align", photo, "--detector", "face-alignment")
+    assert (status, found) == (1, [])
+    assert "helpers" in err
+
+
 def test_unknown_trainings_and_measurements_name_what_there_is(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["train", "nothing"]) == 1
     assert "no training called 'nothing'" in capsys.readouterr().err

@@ -84,8 +84,8 @@ def read_sources(pairs: list[str]) -> list[list[LabelledPhoto]]:
     return [read_photos(Path(zipped), Path(labels)) for zipped, labels in (pair.split("=") for pair in pairs)]
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Train the face detector."""
+def main(argv: list[str] | None = None) -> int:
+    """Train the face detector; returns the steps done."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--config", type=Path, default=Path("configs/detector.toml"))
     parser.add_argument("--photos", nargs="+", required=True, help="ZIP=LABELS.npz, LFW first")
@@ -118,6 +118,7 @@ def main(argv: list[str] | None = None) -> None:
     average = run.run(losses)
     header = {"kind": "detector", "arch": settings["arch"], "steps": run.step, "minutes": round(run.spent / 60, 1)}
     print(container.save(options.out / "detector.safetensors", average.state_dict(), header))
+    return run.step
 
 
 if __name__ == "__main__":

@@ -116,8 +116,8 @@ def start_at_the_mean(model: LandmarkNet, maker: CropMaker, rng: np.random.Gener
         model.prior.copy_((-away / (2 * 0.1**2)).unflatten(1, model.prior.shape[1:]))
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Train the landmark network."""
+def main(argv: list[str] | None = None) -> int:
+    """Train the landmark network; returns the steps done."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--config", type=Path, default=Path("configs/landmarks.toml"))
     parser.add_argument("--photos", nargs="+", required=True, help="ZIP=LABELS.npz, LFW first")
@@ -158,6 +158,7 @@ def main(argv: list[str] | None = None) -> None:
     average = run.run(losses)
     header = {"kind": "landmarks", "arch": settings["arch"], "steps": run.step, "minutes": round(run.spent / 60, 1)}
     print(container.save(options.out / "landmarks.safetensors", average.state_dict(), header))
+    return run.step
 
 
 if __name__ == "__main__":

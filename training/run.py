@@ -11,6 +11,7 @@ import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -30,6 +31,9 @@ TASKS = {
     "components_paper": "training.components_paper:PaperTask",
 }
 
+# The small networks of the alignment train by the minute and for themselves: on composed scenes, with teachers' labels.
+TIMED = {"detector": "training.detector", "landmarks": "training.landmarks"}
+
 
 def main(
     config: Path | str,
@@ -47,13 +51,15 @@ def main(
         body = tomllib.loads(path.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise BadRequest(f"The settings '{path}' cannot be read ({error}).") from error
+    folder = Path(out) if out else Path("runs") / path.stem
+    if body.get("task") in TIMED:
+        return _timed(path, body, minutes, resume, Path(faces), folder, device, threads)
     if body.get("task") not in TASKS:
-        raise BadRequest(f"'{path}' names the task {body.get('task')!r}; there are: {', '.join(TASKS)}.")
+        raise BadRequest(f"'{path}' names the task {body.get('task')!r}; there are: {', '.join([*TASKS, *TIMED])}.")
     if threads:
         torch.set_num_threads(threads)
     module, _, name = TASKS[body["task"]].partition(":")
     ranks = distributed.start(device)
-    folder = Path(out) if out else Path("runs") / path.stem
     schedule = Schedule(minutes=minutes, **body["schedule"])
     torch.manual_seed(schedule.seed)
     task = getattr(importlib.import_module(module), name)(body, Path(faces), folder, device, ranks)
@@ -64,6 +70,37 @@ def main(
         return run(task, schedule, folder, ranks=ranks, device=device, resume=resume)
     finally:
         distributed.stop()
+
+
+def _timed(
+    path: Path,
+    body: dict[str, Any],
+    minutes: float | None,
+    resume: bool,
+    faces: Path,
+    folder: Path,
+    device: str,
+    threads: int | None,
+) -> int:
+    if device != "cpu":
+        raise BadRequest(f"'{path}' trains on the CPU only; leave --device {device} out.")
+    photos = []
+    for name in body["photos"]:
+        archive = faces / name
+        labels = Path(body["labels"]) / f"{archive.stem}.npz"
+        if not archive.is_file():
+            raise BadRequest(f"The archive '{archive}' is not there; name the folder with the zips by --faces.")
+        if not labels.is_file():
+            raise BadRequest(
+                f"The labels '{labels}' are not there; make them with: python -m training.teachers "
+                f"--photos {archive} --yunet YUNET.onnx --pfld PFLD.onnx --out {labels}"
+            )
+        photos.append(f"{archive}={labels}")
+    if not resume:
+        (folder / "last.pt").unlink(missing_ok=True)
+    words = ["--config", str(path), "--out", str(folder), "--minutes", str(minutes or body["minutes"])]
+    words += ["--threads", str(threads or 1), "--photos", *photos]
+    return importlib.import_module(TIMED[body["task"]]).main(words)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

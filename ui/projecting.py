@@ -71,13 +71,13 @@ def show(machine: Engine) -> None:
     for warning in warnings:
         st.warning(warning, icon=":material/warning:")
     own = work.origin in ("upload", "camera", "kept")
+    if own and state.job() is not None:
+        _watch()  # above the buttons, where the one that started it was: below them it would be off the screen
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         if st.button("Edit this face", key="go_edit", type="primary", icon=":material/tune:"):
             st.switch_page(EDIT_PAGE)
         if own and state.job() is None:
             _mode(machine, work, work.face)
-    if own and state.job() is not None:
-        _watch()
 
 
 def _detection_warnings(work: state.Workspace) -> tuple[str, ...]:

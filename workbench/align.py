@@ -175,19 +175,20 @@ class StarterBackend:
 
 
 class FaceAlignmentBackend:
-    """The ``face-alignment`` package (2D landmarks only) with its weights from ``folder``; nothing is downloaded.
+    """The ``face-alignment`` package (2D landmarks only) with its weights from ``files``; nothing is downloaded.
 
-    ``folder`` holds the files of ``FILES``. Raises MissingWeights when one is absent, or the package is.
+    ``files`` are those of ``FILES``, in any folders. Raises MissingWeights when one is absent, or the package is.
     """
 
     FILES = ("s3fd-619a316812.pth", "2DFAN4-11f355bf06.pth.tar")
 
-    def __init__(self, folder: Path, device: str = "cpu") -> None:
-        missing = [name for name in self.FILES if not (folder / name).is_file()]
+    def __init__(self, files: Sequence[Path], device: str = "cpu") -> None:
+        there = {path.name for path in files if path.is_file()}
+        missing = [name for name in self.FILES if name not in there]
         if missing:
             raise MissingWeights(
-                f"The alignment backend 'face-alignment' needs {' and '.join(missing)} in '{folder}'; "
-                "put the files there or choose the starter backend."
+                f"The alignment backend 'face-alignment' needs {' and '.join(missing)}; "
+                "get them by 'python cli.py weights fetch', or choose the starter backend."
             )
         try:
             import face_alignment  # heavy and optional: loaded only for whoever chooses this backend
@@ -197,7 +198,7 @@ class FaceAlignmentBackend:
             ) from error
         before = torch.backends.cudnn.benchmark
         hub = torch.hub.get_dir()
-        torch.hub.set_dir(str(seed_hub(folder, self.FILES)))
+        torch.hub.set_dir(str(seed_hub(files)))
         try:
             self.network = face_alignment.FaceAlignment(
                 face_alignment.LandmarksType.TWO_D, device=str(device), compile=False, face_detector="sfd"
@@ -223,14 +224,15 @@ class FaceAlignmentBackend:
         return tuple(found)
 
 
-def seed_hub(folder: Path, names: Sequence[str]) -> Path:
-    """A folder laid out as torch's hub cache in which ``names`` are the files of ``folder``."""
-    hub = folder / "hub"
+def seed_hub(files: Sequence[Path]) -> Path:
+    """A folder beside ``files``, laid out as torch's hub cache, in which they are."""
+    hub = files[0].parent / "hub"
     (hub / "checkpoints").mkdir(parents=True, exist_ok=True)
-    for name in names:
-        link = hub / "checkpoints" / name
+    for path in files:
+        link = hub / "checkpoints" / path.name
         if not link.exists():
-            link.symlink_to((folder / name).resolve())
+            link.unlink(missing_ok=True)  # a link whose file has moved
+            link.symlink_to(path.resolve())
     return hub
 
 

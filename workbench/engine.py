@@ -20,7 +20,7 @@ from encoders.detector import FaceDetector
 from encoders.landmarks import LandmarkNet
 from workbench import project as projection
 from workbench import registry
-from workbench.align import StarterBackend, already_aligned, find_faces
+from workbench.align import Backend, FaceAlignmentBackend, StarterBackend, already_aligned, find_faces
 from workbench.cache import LRU
 from workbench.crop import crop, ffhq_quad
 from workbench.devices import choose, lock, plain
@@ -45,16 +45,29 @@ from workbench.readout import Comparison
 from workbench.weights import Store
 
 Mode = Literal["encoder", "refined"]
+DETECTORS = ("starter", "face-alignment")
 
 
 class Engine:
     """One family of weights on one device. Safe to share between threads; networks are loaded at first use.
 
     ``family`` is a name in ``family_file`` (default ``data/weights.toml``); ``device`` is "cpu", "cuda", "mps" or
-    "auto". Raises BadRequest for an unknown family or device, MissingWeights and BadCheckpoint when a file is used.
+    "auto"; ``detector`` finds the faces: "starter", the family's own, or the package "face-alignment" with the weights
+    of the family "helpers". Raises BadRequest for an unknown family, detector or device, MissingWeights and
+    BadCheckpoint when a file is used.
     """
 
-    def __init__(self, family: str = "starter", device: str = "cpu", *, family_file: Path | str | None = None) -> None:
+    def __init__(
+        self,
+        family: str = "starter",
+        device: str = "cpu",
+        *,
+        family_file: Path | str | None = None,
+        detector: str = "starter",
+    ) -> None:
+        if detector not in DETECTORS:
+            raise BadRequest(f"There is no face detector called '{detector}'; there are: {', '.join(DETECTORS)}.")
+        self._detector, self._family_file = detector, family_file
         self._device = choose(device)
         self._family = open_family(family, family_file)
         self._store = Store(self._family, self._device)
@@ -66,7 +79,7 @@ class Engine:
         self._sheets: LRU[Tensor] = LRU(8)
         self._composed: LRU[Photo] = LRU(4)
         self._editors: LRU[Editor] = LRU(8)
-        self._backends: LRU[StarterBackend] = LRU(1)
+        self._backends: LRU[Backend] = LRU(1)
 
     @property
     def family(self) -> str:
@@ -102,7 +115,7 @@ class Engine:
 
     def detect(self, photo: Photo) -> tuple[Detection, ...]:
         """All faces of ``photo``, the largest first. Raises NoFace."""
-        backend = self._backends.get("starter", self._backend)
+        backend = self._backends.get(self._detector, self._backend)
 
         def find() -> tuple[Detection, ...]:
             with lock(self._device):
@@ -110,7 +123,10 @@ class Engine:
 
         return self._detections.get(photo.hash, find)
 
-    def _backend(self) -> StarterBackend:
+    def _backend(self) -> Backend:
+        if self._detector == "face-alignment":
+            helpers = open_family("helpers", self._family_file)
+            return FaceAlignmentBackend([helpers.path(kind) for kind in ("s3fd", "fan2d")], str(self._device))
         detector, landmarks = self._store.module("detector"), self._store.module("landmarks")
         if not isinstance(detector, FaceDetector) or not isinstance(landmarks, LandmarkNet):
             raise BadCheckpoint(f"The detector files of the {self.family} family hold other networks; copy them again.")

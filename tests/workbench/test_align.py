@@ -18,6 +18,7 @@ from workbench.align import (
     already_aligned,
     detection_from_points,
     find_faces,
+    seed_hub,
 )
 from workbench.crop import crop, ffhq_quad, plan_crop, quad_side
 from workbench.errors import BadRequest, MissingWeights, NoFace
@@ -212,8 +213,20 @@ def test_already_aligned_keeps_the_way_back() -> None:
 
 
 def test_missing_weights_of_the_other_backend(tmp_path: Path) -> None:
-    with pytest.raises(MissingWeights, match="2DFAN4"):
-        FaceAlignmentBackend(tmp_path)
+    there = tmp_path / FaceAlignmentBackend.FILES[0]
+    there.touch()
+    with pytest.raises(MissingWeights, match="needs 2DFAN4-11f355bf06"):
+        FaceAlignmentBackend([there, tmp_path / FaceAlignmentBackend.FILES[1]])
+
+
+def test_the_hub_has_the_files_wherever_they_are(tmp_path: Path) -> None:
+    files = [tmp_path / "a" / "one.pth", tmp_path / "b" / "two.pth"]
+    for path in files:
+        path.parent.mkdir()
+        path.write_text(path.name)
+    for _ in range(2):
+        hub = seed_hub(files)
+        assert {p.name: p.read_text() for p in (hub / "checkpoints").iterdir()} == {p.name: p.name for p in files}
 
 
 @pytest.fixture(scope="module")
