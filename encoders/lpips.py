@@ -5,7 +5,8 @@ Keys are those of ``lpips`` 0.1.4, in which every head appears under two names. 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -37,6 +38,10 @@ def _vgg() -> tuple[tuple[Layer, ...], ...]:
             place, inputs = place + 2, width
         slices.append(tuple(layers))
     return tuple(slices)
+
+
+Trunk = Literal["alex", "vgg"]
+SLICES: Mapping[Trunk, tuple[tuple[Layer, ...], ...]] = {"alex": ALEX, "vgg": _vgg()}
 
 
 class _Slice(nn.Module):
@@ -71,6 +76,40 @@ class _Head(nn.Module):
         return self.model(x)
 
 
+class Heads(nn.Module):
+    """The five heads of ``trunk`` as their own file holds them."""
+
+    def __init__(self, trunk: Trunk = "vgg") -> None:
+        super().__init__()
+        for index, layers in enumerate(SLICES[trunk]):
+            self.add_module(f"lin{index}", _Head(layers[-1][2]))
+
+
+class _Trunk(nn.Module):
+    """The convolutions of an ImageNet classifier under torchvision's names; its dense layers are no part of LPIPS."""
+
+    def __init__(self, trunk: Trunk) -> None:
+        super().__init__()
+        self.trunk: Trunk = trunk
+        self.features = nn.Module()
+        for place, inputs, outputs, kernel, stride, padding in itertools.chain.from_iterable(SLICES[trunk]):
+            self.features.add_module(str(place), nn.Conv2d(inputs, outputs, kernel, stride, padding))
+
+
+class VGG16Trunk(_Trunk):
+    """VGG16's convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__("vgg")
+
+
+class AlexNetTrunk(_Trunk):
+    """AlexNet's convolutions."""
+
+    def __init__(self) -> None:
+        super().__init__("alex")
+
+
 class LPIPS(nn.Module):
     """Perceptual distance of ``a`` and ``b`` (B,3,H,W) in [-1,1] -> (B,); ``trunk`` is "alex" or "vgg".
 
@@ -78,9 +117,9 @@ class LPIPS(nn.Module):
     what lies under it counts (the mean is still over the whole frame).
     """
 
-    def __init__(self, trunk: Literal["alex", "vgg"] = "vgg") -> None:
+    def __init__(self, trunk: Trunk = "vgg") -> None:
         super().__init__()
-        slices = ALEX if trunk == "alex" else _vgg()
+        slices = SLICES[trunk]
         self.scaling_layer = _Scaling()
         self.net = nn.Module()
         for index, layers in enumerate(slices):
@@ -91,6 +130,23 @@ class LPIPS(nn.Module):
         for index, head in enumerate(heads):
             self.add_module(f"lin{index}", head)
         self.lins = nn.ModuleList(heads)
+
+    @classmethod
+    def of_parts(cls, trunk: VGG16Trunk | AlexNetTrunk, heads: Heads) -> LPIPS:
+        """The whole of a trunk and its heads, which are published apart. Raises RuntimeError when they do not fit."""
+        convolutions, linear = trunk.features.state_dict(), heads.state_dict()
+        with torch.device("meta"):
+            made = cls(trunk.trunk)
+        made.scaling_layer = _Scaling()
+        state = dict(made.scaling_layer.state_dict(prefix="scaling_layer."))
+        for index, layers in enumerate(SLICES[trunk.trunk]):
+            for place in (layer[0] for layer in layers):
+                for part in ("weight", "bias"):
+                    state[f"net.slice{index + 1}.{place}.{part}"] = convolutions[f"{place}.{part}"]
+            weight = linear[f"lin{index}.model.1.weight"]
+            state |= {f"lin{index}.model.1.weight": weight, f"lins.{index}.model.1.weight": weight}
+        made.load_state_dict(state, strict=True, assign=True)
+        return made.eval().requires_grad_(False)
 
     def features(self, image: Tensor) -> list[Tensor]:
         """The five levels' maps of ``image`` (B,3,H,W), each with unit length along its channels."""

@@ -9,7 +9,7 @@ from workbench.download import Download, Fetched, Order, Patience, by_hand
 from workbench.editor import Cancel, Progress, never, quiet
 from workbench.errors import CannotFetch, CannotWrite
 from workbench.locks import held
-from workbench.manifest import Family, check
+from workbench.manifest import Family, check, converted_copy
 
 
 def order(family: Family, kind: str) -> Order:
@@ -39,7 +39,7 @@ def fetch(
     found = check(family, kind, full=bool(family.record(kind).sha256))
     if found.path is not None and found.state != "broken":
         return Fetched(found.path, "", found.size, None)
-    if found.path is not None:
+    if found.path is not None and not converted_copy(family.record(kind), found.path):
         wanted = replace(wanted, target=found.path)
     return fetch_file(wanted, progress=progress, cancel=cancel, patience=patience)
 

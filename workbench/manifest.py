@@ -6,7 +6,7 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -87,7 +87,10 @@ class Family:
         return self.records[kind]
 
     def find(self, kind: str) -> Path | None:
-        """Where the file of ``kind`` is, as published or converted to safetensors; None when it is in no folder."""
+        """Where the file of ``kind`` is, as published or converted to safetensors; None when it is in no folder.
+
+        The published file goes before a converted one beside it: its bytes can be checked against the published SHA-256.
+        """
         record = self.record(kind)
         names = (record.file, *record.names)
         for name in (*names, *(str(Path(one).with_suffix(".safetensors")) for one in names)):
@@ -236,6 +239,12 @@ def _look(family: Family, kind: str, full: bool, pause: Callable[[], None] | Non
 
 
 def _judge(record: Record, path: Path, size: int, digest: str, known: seen.Seen | None) -> tuple[State, str]:
+    if converted_copy(record, path):
+        wrong = _wrongly_converted(record, path)
+        if wrong:
+            return "broken", wrong
+        # What is published is said about other bytes.
+        record = replace(record, size=0, sha256="")
     if record.size and size != record.size:
         return "broken", f"has {size:,} bytes and should have {record.size:,}; fetch or copy it again"
     with path.open("rb") as file:
@@ -255,6 +264,24 @@ def _judge(record: Record, path: Path, size: int, digest: str, known: seen.Seen 
     if digest != known.sha256:
         return "broken", f"has changed since {known.day}, when it was first seen; fetch or copy it again"
     return "verified", f"as it was first seen on {known.day}; its authors publish no SHA-256"
+
+
+def converted_copy(record: Record, path: Path) -> bool:
+    """Whether ``path`` is a published file of ``record`` rewritten as safetensors, so that its bytes are others."""
+    return record.format != "facet" and path.suffix == ".safetensors" and Path(record.file).suffix != ".safetensors"
+
+
+def _wrongly_converted(record: Record, path: Path) -> str:
+    """Why a converted file cannot stand for the published one, by its header; "" when it can."""
+    try:
+        source = container.read_header(path).get("converted_from")
+    except BadCheckpoint as error:
+        return str(error)
+    if not isinstance(source, Mapping):
+        return "does not say which published file it was converted from; convert or fetch it again"
+    if not str(source.get("sha256", "")).startswith(record.sha256):
+        return "was converted from a file whose SHA-256 is not the published one; fetch that file and convert it again"
+    return ""
 
 
 def _fits(record: Record, path: Path, state: State, message: str) -> tuple[State, str]:

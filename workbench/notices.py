@@ -26,11 +26,16 @@ def no_weights(head: bytes) -> str | None:
         return "is empty; fetch or copy it again"
     if is_page(head):
         return f"is a web page ({page_meaning(head)}), not weights; fetch it again"
-    if head.startswith(b"version https://git-lfs"):
-        size = re.search(rb"^size (\d+)", head, re.M)
-        told = f" to {int(size[1]):,} bytes" if size else ""
-        return f"is a Git LFS pointer{told}, not the file itself; fetch it with Git LFS"
-    return None
+    pointer = lfs_pointer(head)
+    return f"is {pointer}; download the file itself (git lfs pull)" if pointer else None
+
+
+def lfs_pointer(head: bytes) -> str | None:
+    """What the Git LFS pointer that begins with ``head`` is, with the plain number of bytes it stands for; else None."""
+    if not head.startswith(b"version https://git-lfs"):
+        return None
+    named = re.search(rb"^size (\d{1,20})\r?$", head, re.M)
+    return f"a Git LFS pointer, a note that stands for a file{f' of {int(named[1])} bytes' if named else ''}"
 
 
 def page_meaning(page: bytes) -> str:

@@ -356,7 +356,7 @@ def test_an_archive_without_its_end_is_refused(web: Web, tmp_path: Path, patienc
 @pytest.mark.parametrize("body", [b"", b"version https://git-lfs.github.com/spec/v1\nsize 12\n"])
 def test_nothing_and_a_pointer_are_refused(web: Web, tmp_path: Path, patience: Patience, body: bytes) -> None:
     url = web.put("/w", whole(body))
-    with pytest.raises(CannotFetch, match=r"empty|Git LFS pointer to 12 bytes"):
+    with pytest.raises(CannotFetch, match=r"empty|Git LFS pointer, a note that stands for a file of 12 bytes"):
         fetch_file(order(tmp_path, url), patience=patience)
     assert left(tmp_path) == []
 

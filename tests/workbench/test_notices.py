@@ -30,7 +30,7 @@ HERE = "https://drive.google.com/uc?export=download&id=A"
         (b"<html><p>Sorry, you can&#39;t; Too many users have viewed or downloaded this file", "too many people"),
         (b"\xef\xbb\xbf<html lang='en'><title> Sign\n in </title>", "titled 'Sign in'"),
         (SCAN.format("x").encode(), "virus scan"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1196378688\n", "to 1,196,378,688 bytes"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1196378688\n", "of 1196378688 bytes"),
     ],
 )
 def test_what_is_no_weights_is_said(head: bytes, words: str) -> None:

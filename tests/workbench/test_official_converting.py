@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from cli import main
+from data import container
 from sdflow.model import ConditionalFlow
 from stylegan2.generator import Generator
 from workbench.errors import BadCheckpoint, BadRequest, CannotWrite
-from workbench.manifest import open_family, sha256
+from workbench.manifest import check, open_family, sha256, verify
 from workbench.official import converting, read
 from workbench.official.converting import add, convert
 from workbench.official.inspecting import inspect
@@ -95,6 +96,35 @@ def test_a_converted_file_serves_its_family_with_the_same_id_and_pictures(
     assert torch.equal(converted.generator().synthesis(codes), picture)
     assert converted.generator_id == published.generator_id
     assert torch.equal(converted.latent_avg(), published.latent_avg())
+
+
+def test_a_converted_file_is_judged_by_where_it_came_from(generator: Path, manifest: Path) -> None:
+    here = manifest.parent / "here"
+    here.mkdir()
+    text = manifest.read_text()
+    named = text.replace('file = "g.pt"', f'file = "g.pt"\nsize = 1\nsha256 = "{sha256(generator)}"')
+    manifest.write_text(named)
+    convert(generator, here / "g.safetensors")
+    family = open_family("official", manifest)
+    assert check(family, "generator").state == "present"
+    assert verify(family, "generator").state == "present"
+    assert verify(family, "generator").state == "verified"
+    manifest.write_text(named.replace(sha256(generator), "0" * 64))
+    found = check(open_family("official", manifest), "generator", full=False)
+    assert (found.state, "not the published one" in found.message) == ("broken", True)
+    container.save(here / "g.safetensors", {"x": torch.zeros(1)}, {"kind": "generator", "id": "x"})
+    found = check(open_family("official", manifest), "generator")
+    assert (found.state, "does not say" in found.message) == ("broken", True)
+
+
+def test_the_published_file_goes_before_a_converted_one(generator: Path, manifest: Path) -> None:
+    here = manifest.parent / "here"
+    here.mkdir()
+    convert(generator, here / "g.safetensors")
+    family = open_family("official", manifest)
+    assert family.find("generator") == here / "g.safetensors"
+    shutil.copy(generator, here / "g.pt")
+    assert family.find("generator") == here / "g.pt"
 
 
 def test_a_converted_file_is_read_in_place_and_never_written_to(generator: Path, tmp_path: Path) -> None:

@@ -6,12 +6,13 @@ import argparse
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor
 
+from encoders.lpips import LPIPS, AlexNetTrunk, Heads, VGG16Trunk
 from sdflow.estimator import SemanticEstimator
 from sdflow.model import ConditionalFlow
 from stylegan2.discriminator import Discriminator
@@ -93,6 +94,39 @@ def test_an_iafaces_training_file_is_read(tmp_path: Path) -> None:
     found = read(tmp_path / "best.pth")
     assert (found.kind.name, found.arch) == ("iafaces", {"size": 256, "cam": True})
     assert found.under == "e_ema and g_ema"
+
+
+@pytest.mark.parametrize("saved", ["layers", "layers2"])
+def test_the_heads_of_the_1024_encoder_may_have_either_name(saved: str, tmp_path: Path) -> None:
+    shapes = iafaces("encoder_1024", "decoder_cam_1024")
+    body: dict[str, Any] = {"e_ema": {}, "g_ema": {}}
+    for key, value in cut(shapes).items():
+        side, _, rest = key.partition(".")
+        body[side][rest.replace("layers2.", f"{saved}.", 1) if side == "e_ema" else rest] = value
+    torch.save(body, tmp_path / "1024.pth")
+    found = read(tmp_path / "1024.pth")
+    assert found.roles == ("iafaces_cam_ffhq1024",)
+    assert found.views.keys() == shapes.keys()
+    assert building.misfit(found.kind, found.arch, shapes) == ""
+
+
+@pytest.mark.parametrize(("trunk", "kind"), [("vgg", "vgg16"), ("alex", "alexnet")])
+def test_lpips_is_made_of_its_two_published_files(trunk: Literal["vgg", "alex"], kind: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    whole = LPIPS(trunk)
+    parts = {key.split(".", 2)[2]: value for key, value in whole.net.state_dict(prefix="net.").items()}
+    dense = {"classifier.6.weight": torch.zeros(2, 2)}
+    torch.save({f"features.{key}": value for key, value in parts.items()} | dense, tmp_path / "trunk")
+    heads = {key: value for key, value in whole.state_dict().items() if key.startswith("lin") and key[3].isdigit()}
+    torch.save(heads, tmp_path / "heads")
+    found = read(tmp_path / "trunk")
+    assert (found.kind.name, found.problem, found.aside) == (kind, "", 1)
+    body, linear = assemble(found)[0], assemble(read(tmp_path / "heads"))[0]
+    assert isinstance(body, VGG16Trunk | AlexNetTrunk)
+    assert isinstance(linear, Heads)
+    made = LPIPS.of_parts(body, linear).state_dict()
+    assert made.keys() == whole.state_dict().keys()
+    assert all(torch.equal(made[key], value) for key, value in whole.state_dict().items())
 
 
 def test_an_encoder_without_its_generators_prefix_is_the_same() -> None:

@@ -34,6 +34,9 @@ BUILDERS: Mapping[str, tuple[str, str]] = {
     "maskfacegan_classifier": ("encoders.attribute_tree", "AttributeTree"),
     "maskfacegan_parser": ("encoders.parser", "FaceParser"),
     "lpips": ("encoders.lpips", "LPIPS"),
+    "lpips_heads": ("encoders.lpips", "Heads"),
+    "vgg16": ("encoders.lpips", "VGG16Trunk"),
+    "alexnet": ("encoders.lpips", "AlexNetTrunk"),
 }
 MAX_SIDE = 4096
 MAX_WIDTH = 1 << 16

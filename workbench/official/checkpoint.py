@@ -102,6 +102,7 @@ def _recognise(opened: Opened) -> Checkpoint:
 def _told(opened: Opened, table: Table, state: Mapping[str, View], kind: Kind, prefix: str, arch: Arch) -> Checkpoint:
     inner = {key[len(prefix) :]: view for key, view in state.items() if key.startswith(prefix)}
     inner = {key: view for key, view in inner.items() if not key.startswith(kind.drop)} if kind.drop else inner
+    inner = {kind.rename(key, inner): view for key, view in inner.items()}
     mean = mean_of(opened.body) or (inner.pop("latent_avg") if "latent_avg" in inner else None)
     # Tensors may share their numbers, but a network cannot be many times larger than the file it came in.
     size = sum(view.count * view.storage.dtype.itemsize for view in inner.values())

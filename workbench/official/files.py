@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import mmap
-import re
 import struct
 import zipfile
 import zlib
@@ -189,12 +188,9 @@ def whole(name: str, value: Tensor) -> View:
 
 
 def _look_for_text(head: bytes) -> None:
-    if head.startswith(b"version https://git-lfs"):
-        named = re.search(rb"size (\d{1,20})", head)
-        size = f" of {int(named[1])} bytes" if named else ""
-        raise Damaged(
-            f"it is a Git LFS pointer, a note that stands for a file{size}; download the file itself (git lfs pull)"
-        )
+    pointer = notices.lfs_pointer(head)
+    if pointer:
+        raise Damaged(f"it is {pointer}; download the file itself (git lfs pull)")
     if notices.is_page(head):
         raise Damaged(f"it is a web page ({notices.page_meaning(head)}), not weights; the download has to be repeated")
 

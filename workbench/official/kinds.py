@@ -17,13 +17,19 @@ def nothing(shapes: Shapes) -> Arch:
     return {}
 
 
+def same(key: str, keys: Mapping[str, Any]) -> str:
+    """The name that it has."""
+    return key
+
+
 @dataclass(frozen=True)
 class Kind:
     """A network by the keys of its state.
 
     All of ``marks`` must be there and none of ``never``, behind one of ``prefixes``. ``arch`` reads the constructor
     arguments off the shapes. ``roles`` are the kinds of manifest records it can serve; ``published`` are some shapes of
-    the published file; ``drop`` begin keys that belong to no network.
+    the published file; ``drop`` begin keys that belong to no network; ``rename`` gives the name
+    that the network has for a key, of those that are there, which other code saved under another name.
     """
 
     name: str
@@ -35,6 +41,7 @@ class Kind:
     prefixes: tuple[str, ...] = ("",)
     published: Mapping[str, Shape] = field(default_factory=dict)
     drop: tuple[str, ...] = ()
+    rename: Callable[[str, Mapping[str, Any]], str] = same
 
     def prefix_in(self, keys: Mapping[str, Any]) -> str | None:
         """The prefix behind which this network lies in ``keys``; None when it does not."""
@@ -157,6 +164,14 @@ def iafaces_arch(shapes: Shapes) -> Arch:
     return {"size": start << levels if levels < 20 else 0, "cam": "g_ema.conv1.conv.layers2.0.weight" in shapes}
 
 
+def iafaces_name(key: str, keys: Mapping[str, Any]) -> str:
+    """The heads of the 1024 px encoder stand under ``layers`` or ``layers2``, by the code that saved the file."""
+    wide = "e_ema.stem3.conv1.1.weight" in keys and "e_ema.layers2.0.weight" not in keys
+    if wide and key.startswith("e_ema.layers."):
+        return f"e_ema.layers2.{key.removeprefix('e_ema.layers.')}"
+    return key
+
+
 def lpips_arch(shapes: Shapes) -> Arch:
     """Which trunk the heads belong to."""
     widths = tuple(at(shapes, f"lin{i}.model.1.weight", 1) for i in range(count(shapes, r"lin(\d+)\.")))
@@ -196,6 +211,7 @@ KINDS: Sequence[Kind] = (
         ("e_ema.stem.0.0.weight", "g_ema.conv1.conv.weight"),
         iafaces_arch,
         ("iafaces_celebahq256", "iafaces_cam_celebahq256", "iafaces_ffhq1024", "iafaces_cam_ffhq1024"),
+        rename=iafaces_name,
     ),
     Kind(
         "generator",
@@ -319,6 +335,7 @@ KINDS: Sequence[Kind] = (
         roles=("lpips_vgg_trunk",),
         never=("features.30.weight",),
         published={"features.0.weight": (64, 3, 3, 3), "features.28.weight": (512, 512, 3, 3)},
+        drop=("classifier.",),
     ),
     Kind(
         "alexnet",
@@ -327,6 +344,7 @@ KINDS: Sequence[Kind] = (
         roles=("lpips_alex_trunk",),
         never=("features.28.weight", "features.5.weight"),
         published={"features.0.weight": (64, 3, 11, 11), "features.10.weight": (256, 256, 3, 3)},
+        drop=("classifier.",),
     ),
     Kind(
         "inception_fid",
