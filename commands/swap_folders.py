@@ -24,7 +24,7 @@ def swap_dirs(options: argparse.Namespace) -> int:
     with Ledger(out, "swap-dirs") as ledger:
         job = _job(options, ledger)
         sheet = out / "sheet.png"
-        failed = _tell(job.all(identities, attributes, out, sheet), ledger, options.json)
+        failed = tell(job.all(identities, attributes, out, sheet), ledger, options.json)
         made = sheet.is_file()
         ledger.note("sheet", str(sheet) if made else None)
         body = {"sheet": str(sheet) if made else None, "rows": len(attributes), "columns": len(identities)}
@@ -43,7 +43,7 @@ def swap_pairs(options: argparse.Namespace) -> int:
             "ambiguous": [str(path) for path in found.ambiguous],
         }
         ledger.note("unmatched", unmatched)
-        failed = _tell(_job(options, ledger).pairs(found.matched, out), ledger, options.json)
+        failed = tell(_job(options, ledger).pairs(found.matched, out), ledger, options.json)
         alone = sum(map(len, unmatched.values()))
         for name, paths in unmatched.items():
             for path in paths:
@@ -73,7 +73,7 @@ def _job(options: argparse.Namespace, ledger: Ledger) -> FolderSwaps:
     return job
 
 
-def _tell(steps: Iterable[Made | Failed], ledger: Ledger, as_json: bool) -> int:
+def tell(steps: Iterable[Made | Failed], ledger: Ledger, as_json: bool) -> int:
     """Print what happened, one line each; returns how many pictures failed."""
     failed = []
     for step in steps:

@@ -33,7 +33,7 @@ def strengths() -> argparse.ArgumentParser:
 
 
 def add(commands: Commands, plain: argparse.ArgumentParser) -> None:
-    """``swap``, ``swap-dirs`` and ``swap-pairs``."""
+    """``swap`` and the commands built on it."""
     shared, amount = common(plain), strengths()
     swap = commands.add_parser("swap", parents=[shared, amount], help="one face's identity on another's attributes")
     swap.add_argument("--identity", required=True, metavar="PHOTO", help="who")
@@ -48,6 +48,37 @@ def add(commands: Commands, plain: argparse.ArgumentParser) -> None:
         folders.add_argument("--attributes", required=True, metavar="FOLDER", help="the photos that get the new faces")
         folders.add_argument("--out", required=True, metavar="FOLDER", help="where to; a stopped call is continued")
 
+    between = commands.add_parser("interpolate", parents=[shared], help="frames between two swaps")
+    between.add_argument(
+        "folder", metavar="FOLDER", help="folders of three pictures: two 'attr' and one 'id', or reverse"
+    )
+    between.add_argument("--out", required=True, metavar="FOLDER", help="where to; a stopped call is continued")
+    between.add_argument("--frames", type=int, default=9, metavar="N", help="both ends included (default: 9)")
+    between.add_argument("--space", choices=("z", "w"), default="z", help="mix codes (default) or mapped codes")
+    between.add_argument("--fps", type=float, default=10.0, metavar="N", help="of GIF and MP4 (default: 10)")
+    nobody = commands.add_parser("deidentify", parents=[shared], help="faces of nobody, one per person")
+    nobody.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, or folders of photos")
+    nobody.add_argument("--out", required=True, metavar="FOLDER", help="where to; a stopped call is continued")
+    nobody.add_argument("--key", required=True, metavar="FILE", help="your secret; made when it is not there")
+    nobody.add_argument("--mode", choices=("synthetic", "rotate", "k-same"), default="synthetic")
+    nobody.add_argument("--threshold", type=float, default=0.2, help="highest similarity of a synthetic donor")
+    nobody.add_argument("--strength", type=float, default=75.0, metavar="DEGREES", help="how far 'rotate' turns")
+    nobody.add_argument("--k", type=int, default=5, help="donors that 'k-same' averages (default: 5)")
+    nobody.add_argument("--gallery", type=int, default=64, metavar="N", help="generated faces to choose them from")
+    nobody.add_argument("--people", metavar="FILE", help="keep persons and donors for later calls (private)")
+    nobody.add_argument("--same", type=float, default=0.4, help="similarity from which two photos show one person")
+    nobody.add_argument("--verify", type=float, default=0.4, help="similarity from which a face counts as recognised")
+    nobody.add_argument("--judge", metavar="FILE", help="a recogniser that took no part in the training")
+    video = commands.add_parser("swap-video", parents=[shared], help="one identity over a clip")
+    video.add_argument("--identity", required=True, metavar="PHOTO", help="who")
+    video.add_argument("--video", required=True, metavar="CLIP", help="the clip that gets the new face")
+    video.add_argument("--out", required=True, metavar="OUT", help="video to write, .mp4")
+    video.add_argument("--identity-strength", type=float, default=1.0, metavar="S", help="0 own to 1 the other's")
+    video.add_argument(
+        "--attribute-strength", type=float, default=1.0, metavar="S", help="0 the photo's to 1 the clip's"
+    )
+    video.add_argument("--smooth", type=float, default=1.0, metavar="HZ", help="steadies the face's square; 0: not")
+
 
 def run(options: argparse.Namespace) -> int:
     """Carry out one of them."""
@@ -56,9 +87,21 @@ def run(options: argparse.Namespace) -> int:
         from commands import swapping
 
         return swapping.swap(options)
+    if options.command == "interpolate":
+        from commands import interpolating
+
+        return interpolating.interpolate(options)
+    if options.command == "deidentify":
+        from commands import deidentifying
+
+        return deidentifying.deidentify(options)
+    if options.command == "swap-video":
+        from commands import swap_video
+
+        return swap_video.swap_video(options)
     from commands import swap_folders
 
     return {"swap-dirs": swap_folders.swap_dirs, "swap-pairs": swap_folders.swap_pairs}[options.command](options)
 
 
-NAMES = ("swap", "swap-dirs", "swap-pairs")
+NAMES = ("swap", "swap-dirs", "swap-pairs", "interpolate", "deidentify", "swap-video")

@@ -22,8 +22,8 @@ class Ledger:
     An output counts as made when its file is there and its ``key``, a hash of everything it depends on, is the same.
     """
 
-    def __init__(self, folder: Path, command: str) -> None:
-        self.path = folder / NAME
+    def __init__(self, folder: Path, command: str, name: str = NAME) -> None:
+        self.path = folder / name
         self._body: dict[str, Any] = {"command": command}
         self._before = self._read(command)
         self._items: dict[str, Mapping[str, Any]] = {}
@@ -55,6 +55,10 @@ class Ledger:
     def note(self, name: str, value: Any) -> None:
         """A fact about the whole job: settings, what was left out, a report."""
         self._body[name] = value
+
+    def noted(self, name: str) -> Any:
+        """What was noted as ``name``. Raises KeyError."""
+        return self._body[name]
 
     def save(self) -> None:
         """Write the file. Raises CannotWrite."""

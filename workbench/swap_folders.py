@@ -13,7 +13,7 @@ from torch import Tensor
 from idswap.swap import Codes, Strengths
 from workbench.contact import ContactSheet
 from workbench.engine import Engine
-from workbench.errors import BadImage, CannotWrite, FacetError
+from workbench.errors import BadImage, BadRequest, CannotWrite, FacetError
 from workbench.export import Provenance, save_image
 from workbench.face import AlignedFace, Face, content_hash, to_tensor, to_uint8
 from workbench.ledger import Ledger
@@ -144,7 +144,7 @@ class FolderSwaps:
         """One swap, written to ``output`` unless it is there, and its face (S,S,3) for a sheet."""
         order, aligned = self.order, _aligned(what)
         if output.resolve() in (who.path.resolve(), path.resolve()):
-            raise CannotWrite(f"'{output}' is one of the photos itself; choose another folder for the results.")
+            raise BadRequest(f"'{output}' is one of the photos itself; choose another folder for the results.")
         key = order.key(self.weights, who.hash, _hash(aligned))
         before = self.ledger.made(output, key)
         result = self.swapping.swap_codes(order.method, who.codes, what, order.strengths, base=order.base)
@@ -178,7 +178,7 @@ def _hash(face: AlignedFace) -> str:
 
 def _failed(path: Path, error: Exception) -> Failed:
     # A full disk stops the whole job: every output after this one would fail the same way.
-    if isinstance(error, CannotWrite) and "is one of the photos" not in str(error):
+    if isinstance(error, CannotWrite):
         raise error
     if isinstance(error, FacetError):
         return Failed(path, error)

@@ -1,0 +1,99 @@
+"""``interpolate``: frames between two swaps, for folders of three pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from commands.faces import engine_of
+from commands.photos import SUFFIXES, each
+from commands.swapping import aligned_of
+from idswap.swap import Strengths
+from workbench.clips import write_gif, write_mp4
+from workbench.contact import ContactSheet
+from workbench.errors import BadImage, BadRequest
+from workbench.export import Provenance, save_image
+from workbench.face import content_hash, to_uint8
+from workbench.ledger import Ledger
+from workbench.swap_path import along, positions, shown, triple
+from workbench.swapping import Swapping, request_of
+
+
+def interpolate(options: argparse.Namespace) -> int:
+    """PNG frames, a strip, a GIF and an MP4 for each set of three pictures."""
+    root, out = Path(options.folder), Path(options.out)
+    sets = _sets(root)
+    positions(options.frames)
+    if not 0 < options.fps <= 50:
+        raise BadRequest(f"--fps lies above 0 and up to 50; {options.fps:g} was asked for.")
+    if out.resolve() == root.resolve() or any(out.resolve() == one.resolve() for one in sets):
+        raise BadRequest(f"--out '{out}' holds the photos themselves; name another folder for the results.")
+    engine = engine_of(options)
+    swapping = Swapping(engine)
+    weights = swapping.weights(options.method)
+    request = request_of(options.method, Strengths(), what="interpolate")
+
+    def work(folder: Path) -> tuple[Mapping[str, Any], str]:
+        way = triple(_pictures(folder))
+        faces = [aligned_of(engine, path, options.aligned) for path in (way.kept, way.start, way.end)]
+        place = out / folder.name if folder != root else out
+        hashes = [content_hash(face.photo.hash, face.transform.quad) for face in faces]
+        settings = (options.method, options.frames, options.space, options.crop, options.fps)
+        key = content_hash(*settings, *weights, *hashes)
+        last = place / "animation.mp4"
+        before = ledger.made(last, key)
+        if before is not None:
+            return {**before, "kept": True}, f"{place}: there already"
+        kept, start, end = (swapping.codes(options.method, face) for face in faces)
+        path = along(swapping, options.method, way, kept, start, end, options.frames, options.space)
+        provenance = Provenance(request, engine.family, weights)
+        held = "id" if way.moves == "attributes" else "attr"
+        for name, face in zip((f"const_{held}", "start", "end"), faces, strict=True):
+            save_image(place / f"{name}.png", face.image, Provenance(None, engine.family))
+        strip = ContactSheet(1, len(path), engine.size)
+        frames = []
+        for at, code in enumerate(path):
+            picture = swapping.render(options.method, code)
+            frames.append(shown(picture, way, faces[0], options.crop))
+            strip.put(0, at, to_uint8(picture))
+            save_image(place / f"frame_{at:03d}.png", frames[-1], provenance)
+        save_image(place / "sheet.png", strip.pixels, provenance)
+        write_gif(place / "animation.gif", frames, 1 / options.fps)
+        write_mp4(last, frames, options.fps)
+        body = {
+            "input": str(folder),
+            "moves": way.moves,
+            "kept_picture": str(way.kept),
+            "start": str(way.start),
+            "end": str(way.end),
+            "frames": len(frames),
+            "space": options.space,
+            "size": [frames[0].shape[1], frames[0].shape[0]],
+            "output": str(place),
+            "request": json.loads(request.to_json()),
+        }
+        ledger.add(last, key, body)
+        return {**body, "kept": False}, f"{folder}: {len(frames)} frames; written to {place}"
+
+    with Ledger(out, "interpolate") as ledger:
+        ledger.note("weights", list(weights))
+        return each(sets, work, options.json)
+
+
+def _sets(root: Path) -> list[Path]:
+    """``root`` itself when it holds pictures, else its folders. Raises BadImage."""
+    if not root.is_dir():
+        raise BadImage(f"'{root}' is no folder; name one with three pictures, or with folders of three pictures each.")
+    if _pictures(root):
+        return [root]
+    found = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not found:
+        raise BadImage(f"'{root}' holds neither pictures nor folders; put three pictures named 'id' and 'attr' in it.")
+    return found
+
+
+def _pictures(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))

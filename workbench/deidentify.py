@@ -1,0 +1,227 @@
+"""De-identification of a folder: people told apart, one donor each, and what a recogniser says before and after."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from idswap.swap import Codes, Strengths
+from workbench import official, readout
+from workbench.devices import lock
+from workbench.donors import Donors, DonorSettings, grouped, keyed_seed, mean_row
+from workbench.engine import Engine
+from workbench.errors import BadCheckpoint, BadRequest, FacetError
+from workbench.export import Provenance, save_image, write
+from workbench.face import AlignedFace, content_hash, to_tensor, to_uint8
+from workbench.ledger import Ledger
+from workbench.manifest import Record
+from workbench.swap_folders import Failed, Made
+from workbench.swapping import Swapping, request_of
+from workbench.weights import load_file
+
+
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """A recogniser that verifies; ``independent`` when it took no part in the training of the swap."""
+
+    network: nn.Module
+    id: str
+    independent: bool
+
+    def embed(self, image: Tensor, device: torch.device) -> Tensor:
+        """Unit vector (D,) of an FFHQ crop (3,H,W) in [-1, 1]."""
+        with lock(device):
+            return readout.embed(self.network, image.to(device))
+
+
+def judge_of(engine: Engine, path: Path | None) -> Judge:
+    """The recogniser in the file ``path`` (ours or a published one), or without a file the family's own.
+
+    Raises BadRequest when the file is the recogniser that the swap was trained with, and BadCheckpoint.
+    """
+    own = engine.store.network("identity")
+    if path is None:
+        return Judge(own.module, own.id, False)
+    try:
+        module, header, _ = load_file("identity", path)
+    except BadCheckpoint:
+        record = Record("identity", path.name, "torch", 0, "", "", "", {}, ())
+        module, header, _ = official.load("identity", path, record)
+    if header["id"] == own.id:
+        raise BadRequest(f"'{path}' is the recogniser that the swap was trained with; verify with another one.")
+    return Judge(module.eval().requires_grad_(False).to(engine.device), str(header["id"]), True)
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A photo after the first look: who is on it."""
+
+    path: Path
+    embedding: Tensor
+    judged: Tensor
+    code: Tensor
+    person: int = -1
+
+
+class People:
+    """Persons of earlier calls with the seeds of their donors, in a file that the caller keeps to himself."""
+
+    def __init__(self, path: Path | None, recogniser: str) -> None:
+        self.path, self.recogniser = path, recogniser
+        self.rows: list[Tensor] = []
+        self.seeds: list[int] = []
+        if path is None or not path.is_file():
+            return
+        try:
+            body = json.loads(path.read_text("utf-8"))
+            self.rows = [torch.tensor(one["embedding"], dtype=torch.float32) for one in body["people"]]
+            self.seeds = [int(one["seed"]) for one in body["people"]]
+            made_by = str(body["recogniser"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadRequest(f"'{path}' is no list of people of this program; name another file.") from error
+        if made_by != recogniser:
+            raise BadRequest(f"'{path}' was made with the recogniser {made_by}, not {recogniser}; name another file.")
+
+    def add(self, row: Tensor, seed: int) -> None:
+        """A person seen for the first time."""
+        self.rows.append(row)
+        self.seeds.append(seed)
+
+    def save(self) -> None:
+        """Write the file, if there is one. Raises CannotWrite."""
+        if self.path is None:
+            return
+        people = [
+            {"embedding": [round(v, 6) for v in row.tolist()], "seed": seed}
+            for row, seed in zip(self.rows, self.seeds, strict=True)
+        ]
+        write(self.path, json.dumps({"recogniser": self.recogniser, "people": people}).encode())
+        self.path.chmod(0o600)
+
+
+class Deidentifier:
+    """Gives every person on photos opened by ``read`` a face of nobody."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        settings: DonorSettings,
+        judge: Judge,
+        *,
+        read: Callable[[Path], AlignedFace],
+        same: float = 0.4,
+        verify: float = 0.4,
+        crop: bool = False,
+    ) -> None:
+        for what, number in (("same", same), ("verify", verify)):
+            if not -1 <= number <= 1:
+                raise BadRequest(f"--{what} is a cosine between -1 and 1; {number:g} is not.")
+        self.engine, self.name, self.judge, self.read = engine, name, judge, read
+        self.swapping = Swapping(engine)
+        self.donors = Donors(self.swapping, name, settings)
+        self.settings, self.same, self.verify, self.crop = settings, same, verify, crop
+        self.weights = self.swapping.weights(name)
+        # The seed stays out of it: with it, a turned identity could be turned back.
+        self.request = request_of(name, Strengths(), what="deidentify")
+
+    def look(self, path: Path) -> Seen:
+        """Read one photo's identity."""
+        face = self.read(path)
+        target = to_tensor(face.image)
+        with lock(self.engine.device):
+            embedding = readout.embed(self.engine.store.module("identity"), target.to(self.engine.device))
+        judged = self.judge.embed(target, self.engine.device)
+        code = self.swapping.codes(self.name, face).identity[0]
+        self.engine.forget()
+        return Seen(path, embedding, judged, code)
+
+    def run(self, outputs: Mapping[Path, Path], key: bytes, people: People, ledger: Ledger) -> Iterator[Made | Failed]:
+        """De-identify every photo of ``outputs``; the report is noted in ``ledger``."""
+        seen: list[Seen] = []
+        for path in outputs:
+            try:
+                seen.append(self.look(path))
+            except FacetError as error:
+                yield Failed(path, error)
+        groups: dict[int, list[Seen]] = defaultdict(list)
+        for one, person in zip(seen, grouped([s.embedding for s in seen], self.same, people.rows), strict=True):
+            groups[person].append(one)
+        before, after = [], []
+        for person in sorted(groups):
+            group = groups[person]
+            if person >= len(people.rows):
+                mean = mean_row([s.embedding for s in group])
+                people.add(mean, keyed_seed(key, mean))
+            try:
+                donor = self.donors.donor(people.seeds[person], [s.embedding for s in group], [s.code for s in group])
+            except FacetError as error:
+                yield from (Failed(s.path, error) for s in group)
+                continue
+            alike = _pairs([s.judged for s in group])
+            before += alike
+            for one in group:
+                try:
+                    made = self.one(one, person, donor, outputs[one.path], ledger)
+                except FacetError as error:
+                    yield Failed(one.path, error)
+                    continue
+                after.append(float(made.body["similarity_after"]))
+                yield made
+        people.save()
+        ledger.note("report", self.report(len(groups), before, after))
+
+    def one(self, seen: Seen, person: int, donor: Tensor, output: Path, ledger: Ledger) -> Made:
+        """One photo with the donor's identity, written unless it is there."""
+        face = self.read(seen.path)
+        settings = (*astuple(self.settings), self.name, self.crop, self.judge.id, self.verify)
+        key = content_hash(*settings, *self.weights, donor, face.photo.hash, face.transform.quad)
+        kept = ledger.made(output, key)
+        if kept is not None:
+            return Made(output, kept, kept=True)
+        own = self.swapping.codes(self.name, face)
+        result = self.swapping.swap_codes(self.name, Codes(donor, own.attributes), face)
+        pixels = self.swapping.place(face, result, crop=self.crop)
+        save_image(output, pixels, Provenance(self.request, self.engine.family, self.weights))
+        shown = to_tensor(to_uint8(result.image))
+        alike = float(self.judge.embed(shown, self.engine.device) @ seen.judged)
+        body = {
+            "input": str(seen.path),
+            "person": person,
+            "similarity_after": round(alike, 4),
+            "verified_after": alike >= self.verify,
+            "size": [pixels.shape[1], pixels.shape[0]],
+            "output": str(output),
+        }
+        ledger.add(output, key, body)
+        self.engine.forget()
+        return Made(output, body, kept=False)
+
+    def report(self, people: int, before: Sequence[float], after: Sequence[float]) -> dict[str, Any]:
+        """Verification of a person's photos with each other, and of the results with their own photos."""
+
+        def told(numbers: Sequence[float]) -> dict[str, Any]:
+            if not numbers:
+                return {"count": 0, "mean": None, "verified": None}
+            share = sum(n >= self.verify for n in numbers) / len(numbers)
+            return {"count": len(numbers), "mean": round(sum(numbers) / len(numbers), 4), "verified": round(share, 4)}
+
+        return {
+            "people": people,
+            "before": told(before),
+            "after": told(after),
+            "threshold": self.verify,
+            "judge": self.judge.id,
+            "judge_independent": self.judge.independent,
+        }
+
+
+def _pairs(rows: Sequence[Tensor]) -> list[float]:
+    return [float(a @ b) for i, a in enumerate(rows) for b in rows[i + 1 :]]
