@@ -20,13 +20,14 @@ def compare(
     *,
     labels: tuple[str, str] = ("Before", "After"),
     width: int = 512,
+    start: float = 0.5,
     pixels: bool = False,
     key: str = "compare",
 ) -> None:
     """Draw ``before`` and ``after`` (H,W,3) uint8 RGB of one size, ``width`` CSS pixels wide, with a movable seam.
 
-    ``pixels`` shows square pixels instead of a smooth enlargement. The handle stays where the user left it when the
-    pictures change.
+    ``start`` is where the seam is at first, from 0 to 1 of the width; ``pixels`` shows square pixels instead of a smooth
+    enlargement. The handle stays where the user left it when the pictures change, unless ``start`` does.
     """
     height, wide = after.shape[:2]
     _mount(
@@ -37,6 +38,7 @@ def compare(
             "before_label": labels[0],
             "after_label": labels[1],
             "width": width,
+            "start": round(100 * start, 1),
             "ratio": f"{wide} / {height}",
             "pixels": pixels,
         },

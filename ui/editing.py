@@ -141,7 +141,7 @@ def _compare_tab(
         with above if whole else beside:
             shown = view(machine, work, face, result, options)
             width = _photo_width(shown.after) if whole else FACE_WIDTH
-            compare(shown.before, shown.after, labels=shown.labels, width=width)
+            compare(shown.before, shown.after, labels=shown.labels, width=width, start=shown.middle)
             style.caption(shown.note)
         export.buttons(machine, work, face, result, options)
         if st.button(

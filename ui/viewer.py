@@ -26,12 +26,13 @@ class ViewOptions:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """Two pictures (H,W,3) uint8 of one size, their labels, and what is seen in one line."""
+    """Two pictures (H,W,3) uint8 of one size, their labels, what is seen in one line, and where the face is across."""
 
     before: np.ndarray
     after: np.ndarray
     labels: tuple[str, str]
     note: str
+    middle: float = 0.5
 
 
 def face_side(face: Face) -> int:
@@ -51,9 +52,9 @@ def view(engine: Engine, work: Workspace, face: Face, result: EditResult, option
     if work.whole_photo and options.whole:
         photo = composed(engine, face, result, options)
         width, height = photo.size
-        return View(
-            face.aligned.photo.pixels, photo.pixels, ("Photo", "Edited"), f"Whole photo, {width} × {height} pixels"
-        )
+        middle = float(np.clip(face.aligned.transform.quad[:, 0].mean() / width, 0.05, 0.95))
+        note = f"Whole photo, {width} × {height} pixels"
+        return View(face.aligned.photo.pixels, photo.pixels, ("Photo", "Edited"), note, middle)
     if work.whole_photo and options.keep_detail:
         photo = composed(engine, face, result, options)
         side, quad = face_side(face), face.aligned.transform.quad

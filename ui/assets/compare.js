@@ -2,7 +2,11 @@ export default function (component) {
   const { data, parentElement } = component;
   const frame = parentElement.querySelector(".frame");
   const find = (name) => frame.querySelector(name);
-  if (!frame.dataset.at) frame.dataset.at = "50";
+  const start = String(data.start);
+  if (frame.dataset.start !== start) {
+    frame.dataset.start = start;
+    frame.dataset.at = start;
+  }
   frame.style.width = data.width + "px";
   frame.style.aspectRatio = data.ratio;
   frame.classList.toggle("pixels", data.pixels);
@@ -29,7 +33,7 @@ export default function (component) {
   };
   frame.onpointerdown = (event) => { frame.setPointerCapture(event.pointerId); follow(event); };
   frame.onpointermove = (event) => { if (frame.hasPointerCapture(event.pointerId)) follow(event); };
-  frame.ondblclick = () => place(50);
+  frame.ondblclick = () => place(data.start);
   frame.onkeydown = (event) => {
     const moves = { ArrowLeft: -2, ArrowRight: 2, PageDown: -10, PageUp: 10, Home: -100, End: 100 };
     if (!(event.key in moves)) return;
