@@ -129,6 +129,18 @@ def test_lpips_is_made_of_its_two_published_files(trunk: Literal["vgg", "alex"],
     assert all(torch.equal(made[key], value) for key, value in whole.state_dict().items())
 
 
+def test_the_networks_of_face_alignment_are_told_by_the_packages_own_classes() -> None:
+    from face_alignment.detection.sfd.net_s3fd import s3fd
+    from face_alignment.models import FAN
+
+    with torch.device("meta"):
+        tables = {"s3fd": building.shapes_of(s3fd()), "fan2d": building.shapes_of(FAN(4))}
+    for name, shapes in tables.items():
+        told = recognise(shapes)
+        assert told is not None
+        assert (told[0].name, building.misfit(told[0], told[2], shapes)) == (name, "")
+
+
 def test_an_encoder_without_its_generators_prefix_is_the_same() -> None:
     shapes = published("e4e_encoder_18")
     both = {f"encoder.{k}": v for k, v in shapes.items()} | {
