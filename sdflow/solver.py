@@ -31,7 +31,7 @@ class Solver:
     """
 
     method: Literal["rk4", "dopri5"] = "rk4"
-    steps: int = 4
+    steps: int = 2
     check: bool = True
     tolerance: float = 1e-3
     max_steps: int = 256

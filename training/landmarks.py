@@ -96,14 +96,17 @@ class CropMaker:
 
 
 def landmark_losses(out: Landmarks, points: Tensor, face: Tensor) -> dict[str, Tensor]:
-    """L1 of the points of crops with a face (``face`` (B,) 1), in hundredths of the crop; the score's cross entropy."""
+    """L1 of the points of crops with a face (``face`` (B,) 1), in hundredths of the crop; the score's cross entropy.
+
+    The five points count twice.
+    """
     got = torch.cat([out.points68, out.points5], 1)
     away = (got - points).abs().mean((1, 2)) * face
     five = (out.points5 - points[:, 68:]).abs().mean((1, 2)) * face
     many = face.sum().clamp(min=1)
     return {
         "points": 50 * away.sum() / many,
-        "five": 50 * five.sum() / many,
+        "five": 100 * five.sum() / many,
         "face": F.binary_cross_entropy_with_logits(out.logit, face),
     }
 

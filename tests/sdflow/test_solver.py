@@ -107,7 +107,7 @@ def test_only_the_sample_that_fails_the_check_takes_more_steps() -> None:
     # Sigmoid(-5) makes the first sample almost still, the second runs at full speed.
     condition = torch.tensor([[-5.0], [5.0]], dtype=torch.double)
     together = run(function, x, CHECKED, condition=condition)
-    assert together.steps[0] == 4
+    assert together.steps[0] == CHECKED.steps
     assert together.steps[1] > 8
     assert together.nfe[1] > together.nfe[0]
     with torch.no_grad():
