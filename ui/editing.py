@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -23,10 +24,18 @@ from workbench.readout import Comparison
 ALIGN_PAGE = "pages/align_and_project.py"
 FACE_WIDTH, PHOTO_WIDTH, PHOTO_HEIGHT = 384, 760, 620
 HISTORY_SHOWN = 40
+LAST_COMMIT, ONE_MOVE = "facet_last_commit", 1.5  # seconds
 
 
 def _commit(request: EditRequest, label: str) -> None:
-    _change(lambda history: history.push(request, label))
+    """A new step; moves of one control in quick succession, as arrow keys make them, are one."""
+    work = state.workspace()
+    entry = None if work is None else work.history.current
+    control, now = label.rsplit(" ", 1)[0], time.monotonic()
+    last = st.session_state.get(LAST_COMMIT, 0.0)
+    st.session_state[LAST_COMMIT] = now
+    same = entry is not None and entry.label.rsplit(" ", 1)[0] == control and now - last < ONE_MOVE
+    _change(lambda history: history.push(request, label, instead=same))
 
 
 def _change(step: Callable[[History], History]) -> None:

@@ -39,8 +39,13 @@ class History:
     def can_redo(self) -> bool:
         return self.position < len(self.entries)
 
-    def push(self, request: EditRequest, label: str | None = None) -> History:
-        """Add a step after the current one; steps that were undone are dropped. The same request again is no step."""
+    def push(self, request: EditRequest, label: str | None = None, *, instead: bool = False) -> History:
+        """Add a step after the current one; steps that were undone are dropped. The same request again is no step.
+
+        ``instead``: the step takes the current one's place, as the moves of one drag of a slider do.
+        """
+        if instead and self.position:
+            return replace(self, position=self.position - 1).push(request, label)
         if self.current is not None and self.current.request == request:
             return self
         if self.current is None and not request.values and not self.entries:

@@ -13,6 +13,7 @@ from PIL import Image
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+import ui.editing
 import ui.engine
 from ui import state
 from workbench.engine import Engine
@@ -46,6 +47,8 @@ def machine(tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """A real engine on the tiny family, used by the app in place of the starter family's."""
     made = Engine("starter", "cpu", family_file=tiny_manifest)
     monkeypatch.setattr(made, "detect", find_played)
+    # A script moves sliders faster than a hand; each of its moves is to be a step.
+    monkeypatch.setattr(ui.editing, "ONE_MOVE", 0.0)
     monkeypatch.setattr(ui.engine, "build", lambda family, device: made)
     return made
 

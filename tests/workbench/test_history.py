@@ -46,6 +46,16 @@ def test_a_new_start_forgets_the_entries() -> None:
     assert history == History("other")
 
 
+def test_moves_of_one_drag_are_one_step() -> None:
+    requests = [EditRequest("sdflow", "1", {"smiling": value}) for value in (0.1, 0.2, 0.3)]
+    history = History("a").push(requests[0])
+    for request in requests[1:]:
+        history = history.push(request, instead=True)
+    assert [entry.request for entry in history.entries] == [requests[2]]
+    assert history.undo().current is None
+    assert history.undo().push(requests[0], instead=True).position == 1
+
+
 def test_a_step_says_what_was_asked() -> None:
     assert (
         describe(EditRequest("sdflow", "1", {"smiling": 1.0, "young": -0.5, "male": 0.0}))
