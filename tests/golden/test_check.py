@@ -91,7 +91,10 @@ def test_other_keys_than_the_key_list_count_as_failed(seed_one: Path, tmp_path: 
     assert "keys differ: missing ['gain']" in capsys.readouterr().out
 
 
-def test_an_item_without_a_network_is_named_and_does_not_fail(capsys: pytest.CaptureFixture[str]):
+def test_an_item_without_a_network_is_named_and_does_not_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.delitem(ADAPTERS, "nitzan_gan")
     assert main([str(DATA), "--only", "nitzan_gan"]) == 0
     assert "nitzan_gan: no network yet" in capsys.readouterr().out
 

@@ -14,8 +14,8 @@ DATA = Path(__file__).parent / "data"
 ITEMS = {item.name: item for item in read_items(DATA)}
 
 
-def test_every_adapter_has_its_item():
-    assert set(ADAPTERS) <= set(ITEMS)
+def test_every_item_has_its_adapter():
+    assert set(ADAPTERS) == set(ITEMS)
 
 
 @pytest.mark.parametrize("item", [ITEMS[name] for name in ADAPTERS], ids=lambda item: item.name)
