@@ -32,7 +32,9 @@ def test_a_mapper_is_matched_whatever_its_layers_are_called() -> None:
     assert {key: tuple(value.shape) for key, value in state.items()} == published("idswap_mapper")
     x = torch.randn(3, 2560)
     ours = nn.functional.linear(x, state["model.0.weight"], state["model.0.bias"])
-    assert torch.allclose(ours, x @ found["dense_9/dense_9/kernel:0"] + found["dense_9/dense_9/bias:0"], rtol=1e-4, atol=1e-3)
+    assert torch.allclose(
+        ours, x @ found["dense_9/dense_9/kernel:0"] + found["dense_9/dense_9/bias:0"], rtol=1e-4, atol=1e-3
+    )
     # The two layers with 512 outputs are told apart by their inputs, their biases by their group.
     assert torch.equal(state["model.4.bias"], found["dense/dense/bias:0"])
     assert torch.equal(state["model.6.bias"], found["a/a/bias:0"])
