@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -17,6 +16,7 @@ from typing import Any
 import torch
 
 from evaluation import official_set
+from evaluation.memory import peak_mib
 from workbench.manifest import open_family
 from workbench.networks import CLASSES
 from workbench.official.converting import convert
@@ -25,25 +25,18 @@ from workbench.weights import Store
 REPEATS = 5
 ROOT = Path(__file__).resolve().parent.parent
 MEASURE = """
-import json, pathlib, resource, sys, time
+import json, sys, time
 import torch
+from evaluation.memory import peak_mib
 from workbench.official import assemble, read
 
-def peak():
-    # The other number counts what the parent held before this process became its own.
-    status = pathlib.Path("/proc/self/status")
-    for line in status.read_text().splitlines() if status.exists() else ():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 2**20
-
 assemble(read(sys.argv[2]))
-before, started, worked = peak(), time.perf_counter(), time.process_time()
+before, started, worked = peak_mib(), time.perf_counter(), time.process_time()
 assemble(read(sys.argv[1]), torch.zeros(512))
 print(json.dumps({
     "milliseconds": round(1000 * (time.perf_counter() - started), 1),
     "processor": round(1000 * (time.process_time() - worked), 1),
-    "peak_mib": round(peak() - before, 1),
+    "peak_mib": round(peak_mib() - before, 1),
 }))
 """
 
@@ -78,7 +71,6 @@ def run(
     # The first round also imports modules and fills the file cache.
     medians = {kind: 1000 * statistics.median(values[1:]) for kind, values in loads.items()}
     floor = sum(1000 * statistics.median(values[1:]) for values in reads.values())
-    scale = 1 if sys.platform == "darwin" else 1024
     return {
         "repeats": repeats,
         "family": opened.name,
@@ -86,7 +78,7 @@ def run(
         "milliseconds": {kind: round(value, 2) for kind, value in medians.items()},
         "total": round(sum(medians.values()), 2),
         "read": round(floor, 2),
-        "peak_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**20, 1),
+        "peak_mib": peak_mib(),
         "ratio": round(sum(medians.values()) / floor, 2) if floor else 0.0,
         "official": _official(official, repeats),
     }

@@ -16,16 +16,14 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from encoders.detector import FaceDetector
-from encoders.landmarks import LandmarkNet
+from workbench import detectors, registry
 from workbench import project as projection
-from workbench import registry
-from workbench.align import Backend, FaceAlignmentBackend, StarterBackend, already_aligned, find_faces
+from workbench.align import Backend, already_aligned, find_faces
 from workbench.cache import LRU
 from workbench.crop import crop, ffhq_quad
 from workbench.devices import choose, lock, plain
 from workbench.editor import Cancel, Editor, EditorSpec, EditRequest, EditResult, Progress, never, quiet
-from workbench.errors import BadCheckpoint, BadRequest, Cancelled, MissingWeights, WrongSpace
+from workbench.errors import BadRequest, Cancelled, MissingWeights, WrongSpace
 from workbench.face import (
     AlignedFace,
     CropTransform,
@@ -45,7 +43,6 @@ from workbench.readout import Comparison
 from workbench.weights import Store
 
 Mode = Literal["encoder", "refined"]
-DETECTORS = ("starter", "face-alignment")
 
 
 class Engine:
@@ -65,9 +62,7 @@ class Engine:
         family_file: Path | str | None = None,
         detector: str = "starter",
     ) -> None:
-        if detector not in DETECTORS:
-            raise BadRequest(f"There is no face detector called '{detector}'; there are: {', '.join(DETECTORS)}.")
-        self._detector, self._family_file = detector, family_file
+        self._detector, self._family_file = detectors.check(detector), family_file
         self._device = choose(device)
         self._family = open_family(family, family_file)
         self._store = Store(self._family, self._device)
@@ -115,22 +110,14 @@ class Engine:
 
     def detect(self, photo: Photo) -> tuple[Detection, ...]:
         """All faces of ``photo``, the largest first. Raises NoFace."""
-        backend = self._backends.get(self._detector, self._backend)
+        name, files = self._detector, self._family_file
+        backend = self._backends.get(name, lambda: detectors.create(name, self._store, files))
 
         def find() -> tuple[Detection, ...]:
             with lock(self._device):
                 return find_faces(photo, backend)
 
         return self._detections.get(photo.hash, find)
-
-    def _backend(self) -> Backend:
-        if self._detector == "face-alignment":
-            helpers = open_family("helpers", self._family_file)
-            return FaceAlignmentBackend([helpers.path(kind) for kind in ("s3fd", "fan2d")], str(self._device))
-        detector, landmarks = self._store.module("detector"), self._store.module("landmarks")
-        if not isinstance(detector, FaceDetector) or not isinstance(landmarks, LandmarkNet):
-            raise BadCheckpoint(f"The detector files of the {self.family} family hold other networks; copy them again.")
-        return StarterBackend(detector, landmarks, self._device)
 
     def align(self, photo: Photo, detection: Detection) -> AlignedFace:
         """Cut ``detection`` out of ``photo`` as FFHQ does, at the generator's size."""
