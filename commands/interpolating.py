@@ -48,7 +48,7 @@ def interpolate(options: argparse.Namespace) -> int:
         if before is not None:
             return {**before, "kept": True}, f"{place}: there already"
         kept, start, end = (swapping.codes(options.method, face) for face in faces)
-        path = along(swapping, options.method, way, kept, start, end, options.frames, options.space)
+        path = along(swapping, options.method, way.moves, kept, start, end, options.frames, options.space)
         provenance = Provenance(request, engine.family, weights)
         held = "id" if way.moves == "attributes" else "attr"
         for name, face in zip((f"const_{held}", "start", "end"), faces, strict=True):
@@ -57,7 +57,7 @@ def interpolate(options: argparse.Namespace) -> int:
         frames = []
         for at, code in enumerate(path):
             picture = swapping.render(options.method, code)
-            frames.append(shown(picture, way, faces[0], options.crop))
+            frames.append(shown(picture, way.moves, faces[0], options.crop))
             strip.put(0, at, to_uint8(picture))
             save_image(place / f"frame_{at:03d}.png", frames[-1], provenance)
         save_image(place / "sheet.png", strip.pixels, provenance)

@@ -19,6 +19,7 @@ from workbench.paste import paste_back
 from workbench.swapping import Swapping
 
 Space = Literal["z", "w"]
+Moves = Literal["identity", "attributes"]
 MOST_FRAMES = 1000
 WORDS = {
     "id": "identity",
@@ -33,7 +34,7 @@ WORDS = {
 class Triple:
     """What is held (``kept``) and what is travelled from ``start`` to ``end``; ``moves`` names the latter's kind."""
 
-    moves: Literal["identity", "attributes"]
+    moves: Moves
     kept: Path
     start: Path
     end: Path
@@ -72,17 +73,17 @@ def positions(frames: int) -> list[float]:
 
 
 def along(
-    swapping: Swapping, name: str, way: Triple, kept: Codes, start: Codes, end: Codes, frames: int, space: Space = "z"
+    swapping: Swapping, name: str, moves: Moves, kept: Codes, start: Codes, end: Codes, frames: int, space: Space = "z"
 ) -> list[Tensor]:
     """W+ codes (L,D) of every frame; the first and the last are the plain swaps.
 
     In "z" identities follow the sphere, as do attribute codes where the method has them of unit length; in "w" the mapped
     codes are mixed straight, as the published default does.
     """
-    unit = True if way.moves == "identity" else swapping.method(name).unit_attributes
+    unit = True if moves == "identity" else swapping.method(name).unit_attributes
 
     def joined(moving: Codes) -> Codes:
-        if way.moves == "identity":
+        if moves == "identity":
             return Codes(moving.identity, kept.attributes)
         return Codes(kept.identity, moving.attributes)
 
@@ -99,8 +100,8 @@ def along(
     return [swapping.mapped(name, joined(between(t))) for t in at]
 
 
-def shown(picture: Tensor, way: Triple, kept: AlignedFace, crop: bool) -> np.ndarray:
+def shown(picture: Tensor, moves: Moves, kept: AlignedFace, crop: bool) -> np.ndarray:
     """Pixels (H,W,3) of a frame: in the attribute photo when there is one for all frames, else the face alone."""
-    if crop or way.moves == "attributes":
+    if crop or moves == "attributes":
         return to_uint8(picture)
     return paste_back(kept, picture).pixels

@@ -153,6 +153,10 @@ class Swapping:
         with lock(device):
             return plain(run().contiguous())
 
+    def forget(self) -> None:
+        """Drop the codes of all faces; the networks stay."""
+        self._codes.clear()
+
     def weights(self, name: str) -> tuple[str, ...]:
         """Ids of the files that a swap by ``name`` uses."""
         return self._method(name)[1]

@@ -56,7 +56,7 @@ def test_the_ends_are_the_plain_swaps(name: str, space, manifest: Path, tmp_path
     }
     way = triple([tmp_path / f"{role}.png" for role in faces])
     codes = [swapping.codes(name, faces[role]) for role in ("attr", "id_1", "id_2")]
-    path = along(swapping, name, way, *codes, 3, space)
+    path = along(swapping, name, way.moves, *codes, 3, space)
     for code, role in ((path[0], "id_1"), (path[2], "id_2")):
         plain = swapping.swap(name, faces[role], faces["attr"])
         assert plain.code is not None
