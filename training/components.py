@@ -21,6 +21,7 @@ from iafaces.model import Code, ComponentAutoencoder
 from stylegan2.discriminator import Discriminator
 from training.distributed import Ranks
 from training.ema import Ema
+from training.files import attribute_guide
 from training.task import Step, set_rate
 from workbench.face import to_uint8
 
@@ -68,10 +69,7 @@ class ComponentsTask:
             self.optimizers["discriminator"] = self.judge_optimizer
         self.guide: AttributeNet | None = None
         if self.train.get("perceptual"):
-            state, header = container.load(folder.parent / self.train["perceptual"])
-            self.guide = AttributeNet(**header["arch"])
-            self.guide.load_state_dict(state)
-            self.guide = self.guide.to(device).eval().requires_grad_(False)
+            self.guide = attribute_guide(self.train["perceptual"], folder.parent, device)
 
     def stage(self, index: int) -> Stage:
         """The stage that holds step ``index`` (the last one after its end)."""

@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from data import container
 from data.datasets import load_faces
 from encoders.compact import AttributeNet
 from iafaces.losses import perceptual
 from iafaces.official import PublishedDecoder, PublishedDiscriminator, PublishedEncoder
 from training.distributed import Ranks
 from training.ema import Ema
+from training.files import attribute_guide
 from training.task import Step
 from workbench.face import to_uint8
 
@@ -70,10 +70,7 @@ class PaperTask:
         self.device, self.ranks = device, ranks
         self.guide: AttributeNet | None = None
         if self.train.get("perceptual"):
-            state, header = container.load(folder.parent / self.train["perceptual"])
-            self.guide = AttributeNet(**header["arch"])
-            self.guide.load_state_dict(state)
-            self.guide = self.guide.to(device).eval().requires_grad_(False)
+            self.guide = attribute_guide(self.train["perceptual"], folder.parent, device)
 
     def step(self, step: Step) -> dict[str, float | Tensor]:
         count, size = self.train["batch"], self.encoder.size

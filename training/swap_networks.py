@@ -20,19 +20,10 @@ from idswap.guides import FeatureDistance, InnerPoints, VGGFaceIdentity
 from idswap.models import SwapEncoder
 from idswap.starts import imagenet_inception, recogniser_trunk
 from stylegan2.generator import Generator
+from training.files import find
 from workbench import official
-from workbench.errors import BadCheckpoint, BadRequest, MissingWeights, WrongSpace
+from workbench.errors import BadCheckpoint, BadRequest, WrongSpace
 from workbench.weights import load_file
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def find(name: str, runs: Path) -> Path:
-    """The file ``name``, seen from the folder of the runs or from the project. Raises MissingWeights."""
-    for folder in (runs, ROOT):
-        if (folder / name).is_file():
-            return folder / name
-    raise MissingWeights(f"The file '{name}' that the settings name is neither in '{runs}' nor in '{ROOT}'.")
 
 
 @dataclass(frozen=True, eq=False)

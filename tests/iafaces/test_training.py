@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,8 @@ from iafaces.model import ComponentAutoencoder
 from tests.training import faces
 from training import run
 from training.components_paper import strokes
+from training.files import ROOT, attribute_guide
+from workbench.errors import BadCheckpoint, MissingWeights
 
 CONFIG = (
     """
@@ -132,3 +135,14 @@ def test_change_inside_the_box_is_free_and_outside_it_is_not() -> None:
     beyond[:, :, 5, 5] = 1
     assert outside(inside, image, rows, 0.03) == 0
     assert outside(beyond, image, rows, 0.03) > 0
+
+
+@pytest.mark.parametrize("name", ["starter_iafaces", "iafaces_paper"])
+def test_the_guide_that_the_shipped_settings_name_is_found_from_any_folder_of_runs(name: str, tmp_path: Path) -> None:
+    settings = tomllib.loads((ROOT / "configs" / f"{name}.toml").read_text())
+    guide = attribute_guide(settings["train"]["perceptual"], tmp_path, "cpu")
+    assert not any(p.requires_grad for p in guide.parameters())
+    with pytest.raises(MissingWeights, match=r"nowhere\.safetensors"):
+        attribute_guide("nowhere.safetensors", tmp_path, "cpu")
+    with pytest.raises(BadCheckpoint):
+        attribute_guide("data/starter/identity.safetensors", tmp_path, "cpu")
