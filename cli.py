@@ -1,4 +1,4 @@
-"""The command line: align, project, edit, mask-edit, weights, train, bench. Run ``python cli.py COMMAND --help``."""
+"""The command line: align, project, edit, mask-edit, swap, weights, train, evaluate, bench. Run ``python cli.py COMMAND --help``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TypeAlias
 
-from commands import photos, swap_options
+from commands import evaluating, photos, swap_options
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
@@ -17,7 +17,7 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 def parser() -> argparse.ArgumentParser:
     """All commands with their options."""
     whole = argparse.ArgumentParser(prog="cli.py", description="A photo in, an edited face out.")
-    whole.set_defaults(detector="starter")  # for the commands without the choice
+    whole.set_defaults(detector="starter", precision="float32")  # for the commands without the choice
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plain = argparse.ArgumentParser(add_help=False)
     plain.add_argument("--json", action="store_true", help="print one JSON object per line and nothing else")
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
     engine.add_argument("--family", default="starter", help="family of weights (default: starter)")
     engine.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
     engine.add_argument("--detector", default="starter", help="finds the faces: starter (default) or face-alignment")
+    engine.add_argument("--precision", default="float32", help="of the generator: float32 (default) or bfloat16")
     projecting = argparse.ArgumentParser(add_help=False, parents=[engine])
     projecting.add_argument("--mode", choices=("encoder", "refined"), default="encoder", help="how to project")
     projecting.add_argument("--steps", type=int, metavar="N", help="steps of the refinement")
@@ -66,6 +67,14 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("--workers", type=int, default=1, metavar="N", help="processes; ranks of torchrun share too")
     make.add_argument("--family", default="starter", help="family of weights (default: starter)")
     make.add_argument("--device", default="cpu", help="cpu (default), cuda or mps")
+    evaluate = commands.add_parser(
+        "evaluate",
+        help="measure a method by its own protocol",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=evaluating.listing(),
+    )
+    evaluate.add_argument("method", metavar="METHOD", help="which method or protocol")
+    evaluate.add_argument("rest", nargs=argparse.REMAINDER, metavar="OPTIONS", help="its options, --json among them")
     bench = commands.add_parser("bench", help="measure: synthesis, slider, load, align ...")
     bench.add_argument("name", metavar="NAME")
     bench.add_argument("--repeats", type=int, help="how often to measure")
@@ -181,6 +190,8 @@ def run(options: argparse.Namespace) -> int:
         from commands import datasets
 
         return datasets.make_dataset(options)
+    if options.command == "evaluate":
+        return evaluating.evaluate(options)
     from commands import manage
 
     return {"weights": manage.weights, "train": manage.train, "bench": manage.bench}[options.command](options)

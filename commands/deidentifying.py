@@ -11,9 +11,10 @@ from commands.faces import engine_of
 from commands.photos import collect, complain, emit, places
 from commands.swap_folders import tell
 from commands.swapping import aligned_of
-from workbench.deidentify import Deidentifier, People, judge_of
+from workbench.deidentify import Deidentifier, People
 from workbench.donors import DonorSettings
 from workbench.errors import BadRequest, CannotWrite
+from workbench.judges import judge_of
 from workbench.ledger import Ledger
 
 LEAST_KEY = 16

@@ -10,53 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from idswap.swap import Codes, Strengths
-from workbench import official, readout
+from workbench import readout
 from workbench.devices import lock
 from workbench.donors import Donors, DonorSettings, grouped, keyed_seed, mean_row
 from workbench.engine import Engine
-from workbench.errors import BadCheckpoint, BadRequest, FacetError
+from workbench.errors import BadRequest, FacetError
 from workbench.export import Provenance, save_image, write
 from workbench.face import AlignedFace, content_hash, to_tensor, to_uint8
+from workbench.judges import Judge, five_points
 from workbench.ledger import Ledger
-from workbench.manifest import Record
 from workbench.swap_folders import Failed, Made
 from workbench.swapping import Swapping, request_of
-from workbench.weights import load_file
-
-
-@dataclass(frozen=True, eq=False)
-class Judge:
-    """A recogniser that verifies; ``independent`` when it took no part in the training of the swap."""
-
-    network: nn.Module
-    id: str
-    independent: bool
-
-    def embed(self, image: Tensor, device: torch.device) -> Tensor:
-        """Unit vector (D,) of an FFHQ crop (3,H,W) in [-1, 1]."""
-        with lock(device):
-            return readout.embed(self.network, image.to(device))
-
-
-def judge_of(engine: Engine, path: Path | None) -> Judge:
-    """The recogniser in the file ``path`` (ours or a published one), or without a file the family's own.
-
-    Raises BadRequest when the file is the recogniser that the swap was trained with, and BadCheckpoint.
-    """
-    own = engine.store.network("identity")
-    if path is None:
-        return Judge(own.module, own.id, False)
-    try:
-        module, header, _ = load_file("identity", path)
-    except BadCheckpoint:
-        record = Record("identity", path.name, "torch", 0, "", "", "", {}, ())
-        module, header, _ = official.load("identity", path, record)
-    if header["id"] == own.id:
-        raise BadRequest(f"'{path}' is the recogniser that the swap was trained with; verify with another one.")
-    return Judge(module.eval().requires_grad_(False).to(engine.device), str(header["id"]), True)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +105,7 @@ class Deidentifier:
         target = to_tensor(face.image)
         with lock(self.engine.device):
             embedding = readout.embed(self.engine.store.module("identity"), target.to(self.engine.device))
-        judged = self.judge.embed(target, self.engine.device)
+        judged = self.judge.embed(target, self.engine.device, five_points(face))
         code = self.swapping.codes(self.name, face).identity[0]
         self.engine.forget()
         return Seen(path, embedding, judged, code)
@@ -191,7 +158,7 @@ class Deidentifier:
         pixels = self.swapping.place(face, result, crop=self.crop)
         save_image(output, pixels, Provenance(self.request, self.engine.family, self.weights))
         shown = to_tensor(to_uint8(result.image))
-        alike = float(self.judge.embed(shown, self.engine.device) @ seen.judged)
+        alike = float(self.judge.embed(shown, self.engine.device, five_points(face)) @ seen.judged)
         body = {
             "input": str(seen.path),
             "person": person,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from workbench.engine import Engine
 from workbench.errors import BadCheckpoint, BadRequest
 from workbench.face import AlignedFace, Face, to_tensor, to_uint8
 from workbench.paste import paste_back
+from workbench.weights import Network
 
 METHODS = ("nitzan", "zhou")
 VERSION = "1"
@@ -27,10 +29,13 @@ Base = Literal["w", "photo"]
 
 
 class Swapping:
-    """Swaps for the faces of ``engine``. Every face is encoded once per method, whatever it is combined with."""
+    """Swaps for the faces of ``engine``. Every face is encoded once per method, whatever it is combined with.
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    ``folder`` holds files of a training run (``nitzan_mapper.safetensors`` and so on) that go before the family's own.
+    """
+
+    def __init__(self, engine: Engine, folder: Path | None = None) -> None:
+        self.engine, self.folder = engine, folder
         self._methods: dict[str, tuple[IdSwap, tuple[str, ...]]] = {}
         self._codes: LRU[Codes] = LRU(KEPT)
 
@@ -48,7 +53,7 @@ class Swapping:
     def _load(self, name: str) -> tuple[IdSwap, tuple[str, ...]]:
         store = self.engine.store
         kind = "nitzan_attributes" if name == "nitzan" else "zhou_encoder"
-        encoder, mapper = store.network(kind), store.network(f"{name}_mapper")
+        encoder, mapper = self._network(kind), self._network(f"{name}_mapper")
         if mapper.header.get("encoder") != encoder.id:
             raise BadCheckpoint(
                 f"The {name} mapper was trained with the encoder {mapper.header.get('encoder')} and the "
@@ -65,6 +70,12 @@ class Swapping:
                 f"{self.engine.family} family's is {identity.id}; use files of one training."
             )
         return NitzanSwap(store.generator(), identity.module, encoder.module, mapper.module), (*ids, identity.id)
+
+    def _network(self, kind: str) -> Network:
+        path = None if self.folder is None else self.folder / f"{kind}.safetensors"
+        if path is None or not path.is_file():
+            return self.engine.store.network(kind)
+        return self.engine.store.other(kind, path)
 
     def codes(self, name: str, face: Face | AlignedFace) -> Codes:
         """Both codes of a face's own photo, read once."""

@@ -34,10 +34,13 @@ class Network:
 
 
 class Store:
-    """The networks of ``family`` on ``device``, in eval mode and without gradients. Threads may share it."""
+    """The networks of ``family`` on ``device``, in eval mode and without gradients. Threads may share it.
 
-    def __init__(self, family: Family, device: torch.device) -> None:
-        self.family, self.device = family, device
+    ``precision`` is that of the generator's convolutions; all other networks are in float32.
+    """
+
+    def __init__(self, family: Family, device: torch.device, precision: torch.dtype = torch.float32) -> None:
+        self.family, self.device, self.precision = family, device, precision
         self._networks: dict[str, Network] = {}
         self._lock = threading.RLock()
 
@@ -48,6 +51,14 @@ class Store:
                 with torch.inference_mode(False):
                     self._networks[kind] = self._load(kind)
             return self._networks[kind]
+
+    def other(self, kind: str, path: Path) -> Network:
+        """A network of ``kind`` from a file of ours that is not the family's; not kept. Raises as ``network`` does."""
+        with torch.inference_mode(False):
+            module, header, extra = load_file(kind, path)
+        if kind in LATENT_BOUND:
+            self._same_space(kind, path, header)
+        return Network(module.eval().requires_grad_(False).to(self.device), header, extra)
 
     def module(self, kind: str) -> nn.Module:
         """As ``network``, the module alone."""
@@ -89,6 +100,8 @@ class Store:
         if kind == "generator":
             if "latent_avg" not in extra:
                 raise BadCheckpoint(f"'{path}' holds no mean latent ('latent_avg'); copy it again.")
+            if isinstance(module, Generator):
+                module.set_precision(self.precision)
         elif kind in LATENT_BOUND and record.format == "facet":
             self._same_space(kind, path, header)
         return Network(module.eval().requires_grad_(False).to(self.device), header, extra)

@@ -1,0 +1,330 @@
+"""How well identities are swapped: identity, pose and expression, what is left of the surroundings, quality, cost.
+
+    python cli.py evaluate idswap --faces FOLDER --judge FILE --pairs 500 --json
+
+On pairs drawn with a seed, of aligned photos and of generated faces, for both methods and both bases. Nothing but pictures
+is compared: a result is the face that ``swap --crop`` writes, rounded to 8 bits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from evaluation import registry
+from evaluation.memory import peak_mib
+from evaluation.swap_faces import Pairs, aligned, drawn, generated_pairs, photo_pairs
+from evaluation.swap_readers import Readers, Reading, read, readers_of
+from evaluation.swap_report import save_sheet, table
+from evaluation.swap_scores import Number, identity, mean, shape, surroundings
+from workbench.engine import Engine
+from workbench.errors import BadRequest, MissingWeights
+from workbench.face import AlignedFace, Face, to_tensor
+from workbench.judges import judge_of
+from workbench.swapping import METHODS, Base, Swapping
+
+BASES: tuple[Base, ...] = ("w", "photo")
+OTHERS = 1000
+FLOOR = 3 << 41
+"""First seed of the faces that show how far the generator itself is from the pictures."""
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Side:
+    """The pictures (N,3,S,S) of one side of all pairs, their faces, projections, and what was read off them."""
+
+    faces: tuple[Face, ...]
+    images: Tensor
+    readings: tuple[Reading, ...]
+
+
+def side(engine: Engine, readers: Readers, faces: Sequence[AlignedFace | Face]) -> Side:
+    """Project and read ``faces``."""
+    projected = tuple(face if isinstance(face, Face) else engine.project(face, "encoder") for face in faces)
+    images = torch.stack([to_tensor(aligned(face).image) for face in faces])
+    return Side(projected, images, tuple(read(readers, image, engine.device) for image in images))
+
+
+def swapped(
+    swapping: Swapping, method: str, base: Base, who: Sequence[Face], what: Sequence[Face]
+) -> tuple[Tensor, dict[str, list[float]]]:
+    """Results (N,3,S,S) as they would be written, and seconds per pair of both encodings and of the rest."""
+    images, seconds = [], {"encode": [], "swap": []}
+    for one, other in zip(who, what, strict=True):
+        started = time.perf_counter()
+        codes = swapping.codes(method, one)
+        swapping.codes(method, other)
+        between = time.perf_counter()
+        result = swapping.swap_codes(method, codes, other, base=base)
+        seconds["encode"].append(between - started)
+        seconds["swap"].append(time.perf_counter() - between)
+        images.append(to_tensor(swapping.place(other, result, crop=True, base=base)))
+    return torch.stack(images), seconds
+
+
+def measure_pairs(
+    engine: Engine,
+    pairs: Pairs,
+    readers: Readers,
+    folder: Path | None,
+    methods: Sequence[str],
+    bases: Sequence[Base],
+    tell: Tell,
+    sheet: Path | None = None,
+) -> dict[str, Any]:
+    """All numbers of one set of pairs; pairs whose sources show no face are left out and named."""
+    who, what = (side(engine, readers, faces) for faces in (pairs.identities, pairs.attributes))
+    good = [i for i, (a, b) in enumerate(zip(who.readings, what.readings, strict=True)) if a.found and b.found]
+    faceless = [_names(pairs, i) for i in range(len(who.readings)) if i not in good]
+    if len(good) < 2:
+        raise BadRequest(
+            f"Of {len(who.readings)} pairs ({pairs.kind}) {len(good)} show faces in both; give other faces."
+        )
+    who, what = (_kept(one, good) for one in (who, what))
+    tell(f"{pairs.kind}: {len(good)} pairs")
+    apart = torch.stack([a.judged @ b.judged for a, b in zip(who.readings, what.readings, strict=True)])
+    body: dict[str, Any] = {
+        "pairs": len(good),
+        "left_out": [*pairs.left_out, *faceless],
+        "sources_apart": mean(apart.double().numpy()).told(),
+        "references": {},
+        "results": {},
+    }
+    # What the numbers are worth: the attribute picture left alone, and its projection, which is as good as w can be.
+    projections = torch.stack([face.image for face in what.faces])
+    unchanged = what.images, what.readings
+    projected = projections, tuple(read(readers, image, engine.device) for image in projections)
+    for name, (images, readings) in {"attribute_picture": unchanged, "projection": projected}.items():
+        scores = scored(images, readings, who, what, readers, engine.device, pairs.others)
+        body["references"][name] = _told(scores)
+    if readers.features is not None:
+        floor = drawn(engine, len(good), FLOOR)
+        body["generator_floor"] = _told({"floor": _quality(readers, pairs.others, floor)})["floor"]
+    shown: dict[str, Tensor] = {}
+    for method in methods:
+        for base in bases:
+            label = f"{method}/{base}"
+            swapping = Swapping(engine, folder)
+            swapping.swap(method, who.faces[0], what.faces[0], base=base)  # loads the networks, which is not counted
+            images, seconds = swapped(swapping, method, base, who.faces[1:], what.faces[1:])
+            first, _ = swapped(swapping, method, base, who.faces[:1], what.faces[:1])
+            images = torch.cat([first, images])
+            readings = tuple(read(readers, image, engine.device) for image in images)
+            scores = scored(images, readings, who, what, readers, engine.device, pairs.others)
+            same, _ = swapped(swapping, method, base, what.faces, what.faces)
+            body["results"][label] = {
+                **_told(scores),
+                "reconstruction": _told(reconstruction(same, what, readers, engine.device)),
+                "seconds": {name: round(float(np.median(values)), 4) for name, values in seconds.items()},
+                "weights": list(swapping.weights(method)),
+                "without_face": [_names(pairs, good[i]) for i, r in enumerate(readings) if not r.found],
+            }
+            shown[label] = images
+            tell(f"{pairs.kind} {label}: {_short(scores)}")
+    if sheet is not None:
+        save_sheet(sheet, who.images, what.images, projections, shown, engine.family)
+    return body
+
+
+def scored(
+    images: Tensor,
+    readings: Sequence[Reading],
+    who: Side,
+    what: Side,
+    readers: Readers,
+    device: torch.device,
+    others: Tensor,
+) -> dict[str, dict[str, Number]]:
+    """Everything that is read off results ``images`` (N,3,S,S) against both sources."""
+    found = {"identity": identity(readings, who.readings, what.readings, lambda r: r.judged)}
+    if readers.judge.id != readers.own.id:
+        found["identity_by_training_recogniser"] = identity(readings, who.readings, what.readings, lambda r: r.own)
+    found["shape"] = shape(readings, what.readings)
+    if readers.features is not None:
+        for name, source in (("to_identity", who), ("to_attributes", what)):
+            found[name] = surroundings(readers.features, images, readings, source.images, source.readings, device)
+        found["quality"] = _quality(readers, others, images)
+    return found
+
+
+def reconstruction(same: Tensor, what: Side, readers: Readers, device: torch.device) -> dict[str, Number]:
+    """How well swapping a face with itself gives it back."""
+    found = {}
+    for name in ("mse", "psnr", "ms_ssim"):
+        result = registry.run(name, what.images, same)
+        found[name] = Number(result.value, result.n, result.low, result.high)
+    readings = [read(readers, image, device) for image in same]
+    kept = [float(a.judged @ b.judged) for a, b in zip(readings, what.readings, strict=True) if a.found]
+    return {**found, "identity": mean(kept)}
+
+
+def _quality(readers: Readers, others: Tensor, images: Tensor) -> dict[str, Number]:
+    """Frechet and kernel distance of ``images`` to ``others`` by the own features."""
+    context = registry.Context(features=readers.features)
+    found = {}
+    for name in ("fd_own", "kid_own"):
+        result = registry.run(name, others, images, context)
+        found[name] = Number(result.value, result.n)
+    return found
+
+
+def _kept(one: Side, index: Sequence[int]) -> Side:
+    faces, readings = (tuple(values[i] for i in index) for values in (one.faces, one.readings))
+    return Side(faces, one.images[list(index)], readings)  # pyright: ignore[reportArgumentType]
+
+
+def _names(pairs: Pairs, at: int) -> str:
+    return " + ".join(aligned(face).photo.name for face in (pairs.identities[at], pairs.attributes[at]))
+
+
+def _told(groups: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.told() if isinstance(v, Number) else _told(v) for k, v in groups.items()}
+
+
+def _short(scores: Mapping[str, Mapping[str, Number]]) -> str:
+    who, how = scores["identity"], scores["shape"]
+    parts = (
+        ("identity", who["similarity"]),
+        ("leak", who["leak"]),
+        ("closer", who["closer"]),
+        ("yaw", how["yaw_correlation"]),
+    )
+    return ", ".join(f"{name} {'-' if n.value is None else f'{n.value:.3f}'}" for name, n in parts)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure with: see the options of ``command``."""
+
+    pairs: int = 200
+    seed: int = 0
+    methods: tuple[str, ...] = METHODS
+    bases: tuple[Base, ...] = BASES
+    faces: Path | None = None
+    generated: bool = True
+    judge: Path | None = None
+    weights: Path | None = None
+    sheet: Path | None = None
+
+    def check(self) -> None:
+        """Raises BadRequest for numbers or names that cannot be."""
+        if not 2 <= self.pairs <= 100_000:
+            raise BadRequest(f"--pairs lies between 2 and 100000; {self.pairs} was asked for.")
+        if not 0 <= self.seed < 1 << 20:
+            raise BadRequest(f"--seed lies between 0 and {(1 << 20) - 1}; {self.seed} was given.")
+        if self.faces is None and not self.generated:
+            raise BadRequest("There is nothing to measure: give photos with --faces, or leave out --no-generated.")
+        if self.weights is not None and not any(self.weights.glob("*_mapper.safetensors")):
+            raise BadRequest(f"'{self.weights}' holds no '..._mapper.safetensors'; name the folder of a training run.")
+
+
+def measure(engine: Engine, plan: Plan, tell: Tell = lambda _: None) -> dict[str, Any]:
+    """The whole report, ready for JSON. Raises FacetError."""
+    plan.check()
+    started = time.perf_counter()
+    readers = readers_of(engine, judge_of(engine, plan.judge))
+    sets = []
+    if plan.faces is not None:
+        sets.append(photo_pairs(engine, plan.faces, plan.pairs, plan.seed, OTHERS))
+    if plan.generated:
+        sets.append(generated_pairs(engine, plan.pairs, plan.seed, min(OTHERS, 2 * plan.pairs)))
+    body: dict[str, Any] = {
+        "evaluation": "idswap",
+        "family": engine.family,
+        "generator": engine.generator_id,
+        "resolution": engine.size,
+        "seed": plan.seed,
+        "judge": {"id": readers.judge.id, "independent": readers.judge.independent},
+        "training_recogniser": readers.own.id,
+        "landmarks": None if readers.points is None else readers.points[0],
+        "features": None if readers.features is None else readers.features.name,
+        "parser": None if readers.regions is None else readers.regions[0],
+        "weights_folder": None if plan.weights is None else str(plan.weights),
+        "sets": {},
+    }
+    for pairs in sets:
+        sheet = None
+        if plan.sheet is not None:
+            sheet = plan.sheet.with_name(f"{plan.sheet.stem}-{pairs.kind}{plan.sheet.suffix or '.png'}")
+        body["sets"][pairs.kind] = measure_pairs(
+            engine, pairs, readers, plan.weights, plan.methods, plan.bases, tell, sheet
+        )
+    return {**body, "peak_mib": peak_mib(), "seconds": round(time.perf_counter() - started, 1)}
+
+
+def options_of(argv: Sequence[str]) -> argparse.Namespace:
+    """The options of the command."""
+    parser = argparse.ArgumentParser(
+        prog="cli.py evaluate idswap", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--faces", metavar="PLACE", help="aligned photos: a folder, a zip, or a folder with a 'val' zip"
+    )
+    parser.add_argument("--no-generated", action="store_true", help="photos only")
+    parser.add_argument("--pairs", type=int, default=200, metavar="N", help="pairs of each kind (default: 200)")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, metavar="NAME", help="default: those with weights")
+    parser.add_argument(
+        "--bases", nargs="+", choices=BASES, default=list(BASES), metavar="NAME", help="w, photo; default: both"
+    )
+    parser.add_argument("--judge", metavar="FILE", help="a recogniser that took no part in the training")
+    parser.add_argument("--weights", metavar="FOLDER", help="files of a training run instead of the family's")
+    parser.add_argument("--sheet", metavar="FILE", help="write the first pairs and their results as pictures")
+    parser.add_argument("--family", default="starter", help="family of weights (default: starter)")
+    parser.add_argument("--manifest", metavar="FILE", help="another list of weights than data/weights.toml")
+    parser.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    return parser.parse_args(list(argv))
+
+
+def command(argv: Sequence[str]) -> int:
+    """Measure, and print a table or with ``--json`` one object. Raises FacetError."""
+    options = options_of(argv)
+    engine = Engine(options.family, options.device, family_file=options.manifest)
+    folder, faces, judge, sheet = (
+        None if name is None else Path(name) for name in (options.weights, options.faces, options.judge, options.sheet)
+    )
+    methods = tuple(options.methods or available(engine, folder))
+    plan = Plan(
+        options.pairs,
+        options.seed,
+        methods,
+        tuple(options.bases),
+        faces,
+        not options.no_generated,
+        judge,
+        folder,
+        sheet,
+    )
+    body = measure(engine, plan, lambda text: print(text, file=sys.stderr, flush=True))
+    print(json.dumps(body) if options.json else table(body), flush=True)
+    return 0
+
+
+def available(engine: Engine, folder: Path | None) -> tuple[str, ...]:
+    """Methods whose files are in ``folder``, or without one in the family. Raises MissingWeights when there are none."""
+    if folder is not None:
+        return tuple(name for name in METHODS if (folder / f"{name}_mapper.safetensors").is_file())
+    found = []
+    for name in METHODS:
+        try:
+            engine.store.network(f"{name}_mapper")
+            found.append(name)
+        except MissingWeights:
+            continue
+    if not found:
+        raise MissingWeights(
+            f"The {engine.family} family has no swapping weights; name the folder of a training run with --weights."
+        )
+    return tuple(found)
