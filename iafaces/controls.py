@@ -19,12 +19,16 @@ PLACES = {"l_eye": "eye on the left", "r_eye": "eye on the right", "nose": "nose
 SWITCH = ("off", "on")
 
 
+def own(attribute: str, component: str) -> str:
+    """Name of the control of ``attribute`` in one component alone."""
+    return f"{attribute}@{component}"
+
+
 @dataclass(frozen=True)
 class Order:
-    """A request in the network's terms: strength per attribute, switches and blends per component, output."""
+    """A request in the network's terms: strengths per attribute and component, blends per component, output."""
 
-    strengths: Mapping[str, float]
-    rows: tuple[bool, ...]
+    strengths: Mapping[str, tuple[float, ...]]
     blends: tuple[float, ...]
     output: OutputMode
 
@@ -53,6 +57,22 @@ def spec(directions: Mapping[str, Direction]) -> EditorSpec:
                 attribute=None if inverted else direction.label,
             )
         )
+    controls += [
+        Control(
+            own(name, component),
+            f"{name.replace('_', ' ').capitalize()}, {PLACES[component]} alone",
+            -REACH,
+            REACH,
+            0.0,
+            0.1,
+            unit="σ",
+            help="Comes on top of the strength for the whole face, in this component only.",
+            advanced=True,
+        )
+        for name, direction in directions.items()
+        if len(direction.components) > 1
+        for component in direction.components
+    ]
     controls += [
         Control(
             f"borrow_{name}",
@@ -91,14 +111,26 @@ def spec(directions: Mapping[str, Direction]) -> EditorSpec:
             help="Residual adds the change to the face, decoded shows the network's own picture, difference the change.",
         )
     )
-    return EditorSpec(NAME, VERSION, "Components (IA-FaceS)", PAPER, tuple(controls), needs=())
+    return EditorSpec(NAME, VERSION, "Components (IA-FaceS)", PAPER, tuple(controls), needs=(), takes=("reference",))
 
 
 def order(values: Mapping[str, float], directions: Mapping[str, Direction]) -> Order:
     """Read validated ``values`` of all controls."""
+    reach: dict[str, tuple[float, ...]] = {}
+    for name, direction in directions.items():
+        amounts = tuple(_strength(values, name, component, direction) for component in COMPONENTS)
+        if any(amounts):
+            reach[name] = amounts
     return Order(
-        strengths={name: values[name] for name in directions if values[name] != 0},
-        rows=tuple(round(values[f"edit_{name}"]) == 1 for name in COMPONENTS),
+        strengths=reach,
         blends=tuple(values[f"borrow_{name}"] for name in COMPONENTS),
         output=OUTPUT_MODES[round(values["output"])],
     )
+
+
+def _strength(values: Mapping[str, float], name: str, component: str, direction: Direction) -> float:
+    """What attribute ``name`` asks of ``component``: the whole face's strength where it is switched on, and its own."""
+    if component not in direction.components:
+        return 0.0
+    whole = values[name] if round(values[f"edit_{component}"]) == 1 else 0.0
+    return min(max(whole + values.get(own(name, component), 0.0), -REACH), REACH)

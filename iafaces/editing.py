@@ -41,15 +41,12 @@ def blended(nodes: Tensor, other: Tensor, amounts: Sequence[float]) -> Tensor:
     return torch.stack(rows, 1)
 
 
-def moved(
-    nodes: Tensor, directions: Mapping[str, Direction], strengths: Mapping[str, float], rows: Sequence[bool]
-) -> Tensor:
-    """``nodes`` (B,4,D) with every attribute moved by its strength, in the components whose switch in ``rows`` is on."""
-    out = nodes
-    for name, strength in strengths.items():
-        out = directions[name].moved(out, strength)
-    keep = torch.tensor(list(rows), device=nodes.device)[None, :, None]
-    return out if all(rows) else torch.where(keep, out, nodes)
+def moved(nodes: Tensor, directions: Mapping[str, Direction], strengths: Mapping[str, Sequence[float]]) -> Tensor:
+    """``nodes`` (B,4,D) with every attribute moved by its strength in each component, in standard deviations."""
+    for name, amounts in strengths.items():
+        share = torch.tensor(list(amounts), device=nodes.device, dtype=nodes.dtype)[None, :, None]
+        nodes = torch.where(share == 0, nodes, nodes + share * directions[name].step.to(nodes))
+    return nodes
 
 
 def changed(before: Tensor, after: Tensor) -> tuple[int, ...]:

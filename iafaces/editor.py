@@ -85,7 +85,7 @@ class ComponentsEditor:
             if reference is not None and any(asked.blends):
                 nodes = blended(nodes, self._read(reference).code.nodes, asked.blends)
             tell(0.5, "Moving the components")
-            nodes = moved(nodes, self._directions, asked.strengths, asked.rows)
+            nodes = moved(nodes, self._directions, asked.strengths)
             rows = changed(parts.code.nodes, nodes)
             tell(0.6, "Drawing")
             edited = self._model.decode(Code(parts.code.content, nodes))[0] if rows else parts.recon

@@ -2,46 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import replace
-
 import numpy as np
 import streamlit as st
 
-from ui import controls, export, readouts, sheets, state, style
+from ui import controls, export, handover, readouts, sheets, state, steps, style
 from ui.actions import keep_as_start
 from ui.compare import compare
 from ui.engine import sentences
 from ui.projecting import first
 from ui.viewer import ViewOptions, view
-from workbench.editor import EditorSpec, EditRequest, EditResult
+from workbench.editor import EditorSpec, EditResult
 from workbench.engine import Engine
 from workbench.face import Face
-from workbench.history import History
 from workbench.readout import Comparison
 
 ALIGN_PAGE = "pages/align_and_project.py"
 FACE_WIDTH, PHOTO_WIDTH, PHOTO_HEIGHT = 384, 760, 620
-HISTORY_SHOWN = 40
-LAST_COMMIT, ONE_MOVE = "facet_last_commit", 1.5  # seconds
-
-
-def _commit(request: EditRequest, label: str) -> None:
-    """A new step; moves of one control in quick succession, as arrow keys make them, are one."""
-    work = state.workspace()
-    entry = None if work is None else work.history.current
-    control, now = label.rsplit(" ", 1)[0], time.monotonic()
-    last = st.session_state.get(LAST_COMMIT, 0.0)
-    st.session_state[LAST_COMMIT] = now
-    same = entry is not None and entry.label.rsplit(" ", 1)[0] == control and now - last < ONE_MOVE
-    _change(lambda history: history.push(request, label, instead=same))
-
-
-def _change(step: Callable[[History], History]) -> None:
-    work = state.workspace()
-    if work is not None:
-        state.put(replace(work, history=step(work.history)))
 
 
 @st.fragment
@@ -65,14 +41,15 @@ def _show(machine: Engine) -> None:
         st.error("This family of weights has no editor; choose another family in the sidebar.")
         return
     spec = specs[0]
+    handover.offer(machine, work, spec)
     controls.sync(spec, work.history)
     with st.container(key="editor"):
         left, right = st.columns([1, 2.7], gap="large")
     with left, st.container(key="controls", gap="small"):
-        _toolbar(spec, work.history)
-        places = controls.attribute_sliders(spec, work.history, _commit)
+        steps.toolbar(spec, work.history)
+        places = controls.attribute_sliders(spec, work.history, steps.commit)
         with st.expander("Advanced", icon=":material/tune:"):
-            controls.advanced_controls(spec, work.history, _commit)
+            controls.advanced_controls(spec, work.history, steps.commit)
     request = controls.request_of(spec, controls.current_values(spec, work.history))
     with right:
         result = machine.edit(work.face, request)
@@ -84,42 +61,6 @@ def _show(machine: Engine) -> None:
             controls.ends(places[control.attribute], readouts.change(before, after, edited=bool(request.values)))
         elif control.name in places:
             controls.ends(places[control.name], "")
-
-
-def _toolbar(spec: EditorSpec, history: History) -> None:
-    with st.container(horizontal=True, gap="small", key="toolbar"):
-        st.button(
-            "",
-            key="undo",
-            icon=":material/undo:",
-            help="Undo",
-            shortcut="ctrl+z",
-            disabled=not history.can_undo,
-            on_click=_change,
-            args=(History.undo,),
-        )
-        st.button(
-            "",
-            key="redo",
-            icon=":material/redo:",
-            help="Redo",
-            shortcut="ctrl+shift+z",
-            disabled=not history.can_redo,
-            on_click=_change,
-            args=(History.redo,),
-        )
-        st.button(
-            "Reset all",
-            key="reset_all",
-            icon=":material/restart_alt:",
-            disabled=not _edited(history),
-            on_click=_commit,
-            args=(spec.neutral(), "everything back to unchanged"),
-        )
-
-
-def _edited(history: History) -> bool:
-    return history.current is not None and bool(history.current.request.values)
 
 
 def _results(
@@ -157,7 +98,7 @@ def _compare_tab(
             "Keep as new start",
             key="keep",
             icon=":material/flag:",
-            disabled=not _edited(work.history),
+            disabled=not steps.edited(work.history),
             width="stretch",
             help="The edited face becomes the one that all sliders start from: zero is then this picture.",
         ):
@@ -167,7 +108,7 @@ def _compare_tab(
         _numbers(result, comparison)
         asked = [c.attribute for c in spec.controls if c.attribute and c.name in result.request.values]
         readouts.panel(comparison, asked)
-        _history(work.history)
+        steps.listing(work.history)
 
 
 def _photo_width(photo: np.ndarray) -> int:
@@ -217,25 +158,3 @@ def _numbers(result: EditResult, comparison: Comparison) -> None:
     )
     size = 0 if result.code is None else result.code.numel()
     readouts.gauge(stats.get("log_likelihood_before"), stats.get("log_likelihood_after"), size)
-
-
-def _history(history: History) -> None:
-    with (
-        st.expander(f"History ({len(history.entries)})", icon=":material/history:", key="history_box"),
-        st.container(key="history", gap=None),
-    ):
-        first_shown = max(0, len(history.entries) - HISTORY_SHOWN)
-        lines = [(0, "Start")] if first_shown == 0 else []
-        lines += [(i + 1, entry.label) for i, entry in enumerate(history.entries) if i >= first_shown]
-        for place, label in lines:
-            here = place == history.position
-            st.button(
-                f"{place}. {label}" if place else label,
-                key=f"history/{place}",
-                type="tertiary",
-                icon=":material/arrow_right:" if here else None,
-                disabled=here,
-                width="stretch",
-                on_click=_change,
-                args=(lambda old, to=place: old.goto(to),),
-            )

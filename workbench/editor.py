@@ -49,7 +49,10 @@ class Control:
 
 @dataclass(frozen=True)
 class EditorSpec:
-    """Name, version, needs and controls of an editor. ``cost`` says whether a change can follow a slider."""
+    """Name, version, needs and controls of an editor. ``cost`` says whether a change can follow a slider.
+
+    ``takes``: what a request may bring besides values; with "reference", ``edit`` has a keyword of that name.
+    """
 
     name: str
     version: str
@@ -58,6 +61,7 @@ class EditorSpec:
     controls: tuple[Control, ...]
     needs: tuple[Literal["latent", "reference", "mask"], ...] = ("latent",)
     cost: Literal["interactive", "seconds", "minutes"] = "interactive"
+    takes: tuple[Literal["reference"], ...] = ()
 
     def control(self, name: str) -> Control:
         """The control called ``name`` (case-insensitive). Raises BadRequest with the names that exist."""
@@ -89,16 +93,22 @@ class EditorSpec:
 
 @dataclass(frozen=True)
 class EditRequest:
-    """A frozen, JSON-able order: the same request on the same face gives the same pixels everywhere."""
+    """A frozen, JSON-able order: the same request on the same face gives the same pixels everywhere.
+
+    ``reference`` names the face that is borrowed from, "" for none (see ``workbench.references``).
+    """
 
     editor: str
     version: str
     values: Mapping[str, float] = field(default_factory=dict)
     seed: int = 0
+    reference: str = ""
 
     def to_json(self) -> str:
         """One line of JSON with sorted keys."""
         body = {"editor": self.editor, "version": self.version, "values": dict(self.values), "seed": self.seed}
+        if self.reference:
+            body["reference"] = self.reference
         return json.dumps(body, sort_keys=True)
 
     @classmethod
@@ -107,7 +117,8 @@ class EditRequest:
         try:
             body = json.loads(text)
             values = {str(k): float(v) for k, v in body["values"].items()}
-            return cls(str(body["editor"]), str(body["version"]), values, int(body.get("seed", 0)))
+            seed, reference = int(body.get("seed", 0)), str(body.get("reference", ""))
+            return cls(str(body["editor"]), str(body["version"]), values, seed, reference)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BadRequest(
                 f"This is not an edit request of this program ({type(error).__name__}: {error})."

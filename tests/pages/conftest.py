@@ -13,8 +13,8 @@ from PIL import Image
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
-import ui.editing
 import ui.engine
+import ui.steps
 from ui import state
 from workbench.engine import Engine
 from workbench.errors import NoFace
@@ -48,8 +48,8 @@ def machine(tiny_manifest: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     made = Engine("starter", "cpu", family_file=tiny_manifest)
     monkeypatch.setattr(made, "detect", find_played)
     # A script moves sliders faster than a hand; each of its moves is to be a step.
-    monkeypatch.setattr(ui.editing, "ONE_MOVE", 0.0)
-    monkeypatch.setattr(ui.engine, "build", lambda family, device: made)
+    monkeypatch.setattr(ui.steps, "ONE_MOVE", 0.0)
+    monkeypatch.setattr(ui.engine, "build", lambda family, device, precision="float32": made)
     return made
 
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-import ui.editing
+import ui.steps
 from tests.pages.conftest import ALIGN, EDIT, calm, errors, texts, upload, work
 from ui import export, state
 from ui.viewer import ViewOptions, view
@@ -73,7 +73,7 @@ def test_the_history_goes_back_to_any_step(page):
 
 
 def test_quick_moves_of_one_slider_are_one_step(page, monkeypatch):
-    monkeypatch.setattr(ui.editing, "ONE_MOVE", 60.0)
+    monkeypatch.setattr(ui.steps, "ONE_MOVE", 60.0)
     for value in (0.2, 0.4, 0.6):
         calm(page.slider(key=SMILING).set_value(value).run())
     calm(page.slider(key=YOUNG).set_value(0.5).run())
