@@ -61,8 +61,8 @@ def interpolate(options: argparse.Namespace) -> int:
             strip.put(0, at, to_uint8(picture))
             save_image(place / f"frame_{at:03d}.png", frames[-1], provenance)
         save_image(place / "sheet.png", strip.pixels, provenance)
-        write_gif(place / "animation.gif", frames, 1 / options.fps)
-        write_mp4(last, frames, options.fps)
+        write_gif(place / "animation.gif", frames, 1 / options.fps, provenance)
+        write_mp4(last, frames, options.fps, provenance)
         body = {
             "input": str(folder),
             "moves": way.moves,

@@ -13,13 +13,14 @@ from commands.faces import engine_of
 from commands.photos import complain, each
 from commands.swapping import aligned_of, remarks
 from idswap.swap import Strengths
-from workbench.clips import keep_sound, mp4, open_video
+from workbench.clips import mp4, open_video
 from workbench.errors import BadRequest
+from workbench.export import Provenance
 from workbench.face import content_hash, to_tensor
 from workbench.ledger import Ledger
 from workbench.steady import Smoothing
 from workbench.swap_video import VideoSwap
-from workbench.swapping import Swapping, checked, request_of
+from workbench.swapping import Swapping, checked, described, request_of
 
 TELL_EVERY = 100
 
@@ -68,16 +69,18 @@ def swap_video(options: argparse.Namespace) -> int:
                 complain(f"{path}: frame {count}{f' of {video.promised}' if video.promised else ''}")
 
         size = (engine.size, engine.size) if options.crop else video.size
-        with mp4(out, size, video.rate) as writer:
+        with mp4(out, size, video.rate, Provenance(request, engine.family, weights), sound=path) as writer:
             for frame in job.frames(video.frames(), tick):
                 writer.add(frame)
         report = job.report()
         warnings = remarks(face)
+        if video.request and (told := described(video.request)):
+            warnings.append(f"{path.name}: {told}")
         if report["frames"] < video.promised:
             warnings.append(f"The clip ends after {report['frames']} of {video.promised} frames; it may be damaged.")
         if report["frames_without_face"]:
             warnings.append(f"{report['frames_without_face']} frames show no face that could be followed.")
-        silent = keep_sound(out, path)
+        silent = writer.silent
         if silent:
             warnings.append(silent)
         if report["landmark_jitter"] is None:

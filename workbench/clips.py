@@ -1,4 +1,7 @@
-"""Moving pictures: frames to GIF and MP4, frames out of a video one at a time, and the sound that belongs to it."""
+"""Moving pictures: frames to GIF and MP4, frames out of a video one at a time, and the sound that belongs to it.
+
+Both carry the same XMP packet as a picture: that they are AI-edited, and the request.
+"""
 
 from __future__ import annotations
 
@@ -17,17 +20,23 @@ import numpy as np
 from PIL import Image
 
 from workbench.errors import BadImage, CannotWrite
-from workbench.export import write
+from workbench.export import Provenance, request_in, write, xmp_packet
+from workbench.marks import gif_with, mark_mp4, mp4_packet
 
 
-def write_gif(path: Path, frames: Sequence[np.ndarray], seconds: float) -> None:
-    """``frames`` (H,W,3) uint8 as an endless GIF in which each is shown for ``seconds``. Raises CannotWrite."""
+def gif_bytes(frames: Sequence[np.ndarray], seconds: float, provenance: Provenance) -> bytes:
+    """``frames`` (H,W,3) uint8 as an endless GIF in which each is shown for ``seconds``, with XMP and request."""
     pictures = [Image.fromarray(frame) for frame in frames]
     buffer = BytesIO()
     pictures[0].save(
         buffer, "GIF", save_all=True, append_images=pictures[1:], duration=max(round(1000 * seconds), 20), loop=0
     )
-    write(path, buffer.getvalue())
+    return gif_with(buffer.getvalue(), xmp_packet(provenance))
+
+
+def write_gif(path: Path, frames: Sequence[np.ndarray], seconds: float, provenance: Provenance) -> None:
+    """``gif_bytes`` to ``path``. Raises CannotWrite."""
+    write(path, gif_bytes(frames, seconds, provenance))
 
 
 class FrameWriter:
@@ -35,6 +44,7 @@ class FrameWriter:
 
     def __init__(self, path: Path, size: tuple[int, int], rate: float) -> None:
         self.path, self.size = path, size
+        self.silent: str | None = None
         self._even = (size[0] + size[0] % 2, size[1] + size[1] % 2)
         self._writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), rate, self._even)
         if not self._writer.isOpened():
@@ -53,8 +63,13 @@ class FrameWriter:
 
 
 @contextmanager
-def mp4(path: Path, size: tuple[int, int], rate: float) -> Iterator[FrameWriter]:
-    """A writer whose file appears at ``path`` only when all went well. ``size`` is (width, height). Raises CannotWrite."""
+def mp4(
+    path: Path, size: tuple[int, int], rate: float, provenance: Provenance, *, sound: Path | None = None
+) -> Iterator[FrameWriter]:
+    """A writer whose file appears at ``path`` only when all went well, with XMP and request. ``size`` is (width, height).
+
+    ``sound`` is a clip whose sound is put in; where that cannot be done, ``silent`` of the writer says why. Raises CannotWrite.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part.mp4")
@@ -68,6 +83,12 @@ def mp4(path: Path, size: tuple[int, int], rate: float) -> Iterator[FrameWriter]
             yield writer
         finally:
             writer.close()
+        if sound is not None:
+            writer.silent = keep_sound(temporary, sound)
+        try:
+            mark_mp4(temporary, xmp_packet(provenance))
+        except (OSError, ValueError) as error:
+            raise CannotWrite(f"'{path}' could not be marked as AI-edited ({error}); choose another place.") from error
         mask = os.umask(0)
         os.umask(mask)
         temporary.chmod(0o666 & ~mask)
@@ -76,22 +97,26 @@ def mp4(path: Path, size: tuple[int, int], rate: float) -> Iterator[FrameWriter]
         temporary.unlink(missing_ok=True)
 
 
-def write_mp4(path: Path, frames: Sequence[np.ndarray], rate: float) -> None:
+def write_mp4(path: Path, frames: Sequence[np.ndarray], rate: float, provenance: Provenance) -> None:
     """``frames`` (H,W,3) uint8 of one size as MPEG-4. Raises CannotWrite."""
     height, width = frames[0].shape[:2]
-    with mp4(path, (width, height), rate) as writer:
+    with mp4(path, (width, height), rate, provenance) as writer:
         for frame in frames:
             writer.add(frame)
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video file: size (width, height), frames per second, and how many frames its header promises (0: it does not)."""
+    """A video file: size (width, height), frames per second, and how many frames its header promises (0: it does not).
+
+    ``request`` is the JSON of the request that a clip of ours carries.
+    """
 
     path: Path
     size: tuple[int, int]
     rate: float
     promised: int
+    request: str | None = None
 
     def frames(self) -> Iterator[np.ndarray]:
         """The frames (H,W,3) uint8 RGB, upright, one at a time; nothing is kept."""
@@ -120,7 +145,7 @@ def open_video(path: Path) -> Video:
         raise BadImage(f"'{path}' is no video that can be read; convert it to MP4 (H.264 or MPEG-4).")
     if not 0 < rate <= 1000:
         rate = 25.0
-    return Video(path, (frame.shape[1], frame.shape[0]), rate, max(promised, 0))
+    return Video(path, (frame.shape[1], frame.shape[0]), rate, max(promised, 0), request_in(mp4_packet(path)))
 
 
 def keep_sound(silent: Path, source: Path) -> str | None:

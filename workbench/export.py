@@ -29,6 +29,7 @@ from data.container import KEY, state_id
 from workbench.editor import EditRequest
 from workbench.errors import BadCheckpoint, BadRequest, CannotWrite, MissingWeights, WrongSpace
 from workbench.face import Latent
+from workbench.marks import gif_packet
 
 PROGRAM = "facet 0.1.0"
 REQUEST_KEY = "facet:request"
@@ -93,32 +94,33 @@ def png_bytes(
 
 
 def read_provenance(data: bytes) -> dict[str, Any] | None:
-    """The JSON that an export of ours carries (PNG, JPEG or WebP bytes); None for any other file."""
+    """The JSON that an export of ours carries (PNG, JPEG, WebP or GIF bytes); None for any other file."""
     try:
         with Image.open(io.BytesIO(data)) as image:
             if isinstance(image, PngImagePlugin.PngImageFile):
                 image.load()
                 text = image.text.get(REQUEST_KEY)
             else:
-                text = _from_xmp(image.info.get("xmp"))
+                text = request_in(gif_packet(data) if image.format == "GIF" else image.info.get("xmp"))
         body = json.loads(text) if text else None
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return body if isinstance(body, dict) else None
 
 
-def _from_xmp(packet: bytes | str | None) -> str | None:
+def request_in(packet: bytes | str | None) -> str | None:
+    """The JSON of the request and provenance in an XMP ``packet``; None without one or for one of another program."""
     if not packet:
         return None
     text = packet.decode("utf-8", "replace") if isinstance(packet, bytes) else packet
     start, end = text.find("<x:xmpmeta"), text.find("</x:xmpmeta>")
     if start < 0 or end < 0 or "<!DOCTYPE" in text or "<!ENTITY" in text:
         return None
-    for element in ElementTree.fromstring(text[start : end + len("</x:xmpmeta>")]).iter():
-        value = element.get(f"{{{NAMESPACE}}}request")
-        if value:
-            return value
-    return None
+    try:
+        root = ElementTree.fromstring(text[start : end + len("</x:xmpmeta>")])
+    except ElementTree.ParseError:
+        return None
+    return next((value for e in root.iter() if (value := e.get(f"{{{NAMESPACE}}}request"))), None)
 
 
 def read_request(data: bytes) -> EditRequest | None:

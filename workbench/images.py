@@ -13,6 +13,7 @@ from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from workbench.errors import BadImage
 from workbench.face import Photo
+from workbench.marks import gif_packet
 
 REQUEST_KEY = "facet:request"
 MOST_PIXELS = 200_000_000  # refused above: 600 MB of RGB
@@ -56,7 +57,7 @@ def load_image(
     if min(width, height) < LEAST_SIDE:
         raise BadImage(f"'{name}' is only {width} x {height} pixels; use a photo in which a face can be seen.")
     notes: list[str] = []
-    request = embedded_request(image)
+    request = embedded_request(image, gif_packet(data) if image.format == "GIF" else None)
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":  # MPO: a phone's JPEG with a preview behind it
         notes.append(f"Only the first of {getattr(image, 'n_frames', 1)} frames is used.")
     try:
@@ -148,24 +149,26 @@ def to_rgb(image: Image.Image, notes: list[str]) -> Image.Image:
     return image.convert("RGB")
 
 
-def embedded_request(image: Image.Image) -> str | None:
-    """The edit request (JSON text) that an export of ours carries, in a PNG text entry or in XMP, or None."""
+def embedded_request(image: Image.Image, packet: bytes | None = None) -> str | None:
+    """The edit request (JSON text) that an export of ours carries, in a PNG text entry or in XMP, or None.
+
+    ``packet`` is XMP that was found where the picture's reader does not look.
+    """
     text = image.info.get(REQUEST_KEY)
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
     if isinstance(text, str) and text:
         return text
-    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
-    if isinstance(packet, bytes):
-        packet = packet.decode("utf-8", "replace")
-    if not isinstance(packet, str):
+    found = packet or image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    text = found.decode("utf-8", "replace") if isinstance(found, bytes) else found
+    if not isinstance(text, str):
         return None
     for pattern in (
         rf"<{REQUEST_KEY}[^>]*>(.*?)</{REQUEST_KEY}>",
         rf'{REQUEST_KEY}\s*=\s*"([^"]*)"',
         rf"{REQUEST_KEY}\s*=\s*'([^']*)'",
     ):
-        found = re.search(pattern, packet, re.DOTALL)
-        if found:
-            return unescape(found.group(1)).strip() or None
+        match = re.search(pattern, text, re.DOTALL)
+        if match:
+            return unescape(match.group(1)).strip() or None
     return None

@@ -14,16 +14,20 @@ import torch
 from torch.nn import functional as F
 
 import cli
+from idswap.swap import Strengths
 from tests.workbench.test_swapping import photo, write_swapping
 from workbench.clips import keep_sound, open_video, write_mp4
 from workbench.crop import quad_side
+from workbench.editor import EditRequest
 from workbench.engine import Engine
 from workbench.errors import BadImage, CannotWrite, NoFace
+from workbench.export import SOURCE_TYPE, Provenance
 from workbench.face import Detection, Photo, to_tensor
 from workbench.images import load_image
+from workbench.marks import mp4_packet
 from workbench.steady import Coherence, Jitter, Smoothing, SteadyQuad, followed
 from workbench.swap_video import VideoSwap
-from workbench.swapping import Swapping
+from workbench.swapping import Swapping, request_of
 
 FIVE = np.array([[18.0, 20], [30, 20], [24, 26], [19, 31], [29, 31]])
 
@@ -139,7 +143,7 @@ def test_the_command_writes_a_clip_of_the_same_length(
     manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
     who, source, out = photo(tmp_path / "who.png", 3), tmp_path / "clip.mp4", tmp_path / "out" / "new.mp4"
-    write_mp4(source, clip(6, (47, 48)), 12)
+    write_mp4(source, clip(6, (47, 48)), 12, Provenance(request_of("zhou", Strengths()), "tiny"))
     monkeypatch.setenv("PATH", str(tmp_path))
     command = ["swap-video", "--identity", str(who), "--video", str(source), "--out", str(out), "--aligned", "--json"]
     command += ["--manifest", str(manifest)]
@@ -149,7 +153,14 @@ def test_the_command_writes_a_clip_of_the_same_length(
     assert (body["frames"], body["rate"], body["sound"], body["kept"]) == (6, 12, False, False)
     assert "ffmpeg is not installed" in captured.err
     assert body["request"]["editor"] == "swap-nitzan"
+    # The source says that it is a swap itself, and the result says what it is.
+    assert "clip.mp4: This picture is a swap" in captured.err
+    packet = mp4_packet(out)
+    assert packet is not None
+    assert SOURCE_TYPE.encode() in packet
     made = open_video(out)
+    assert made.request is not None
+    assert EditRequest.from_json(made.request) == request_of("nitzan", Strengths())
     assert made.size == (48, 48)
     assert sum(1 for _ in made.frames()) == 6
     assert (out.parent / "new.manifest.json").is_file()
@@ -175,7 +186,7 @@ def test_what_is_no_video_is_said(manifest: Path, tmp_path: Path, capsys: pytest
         open_video(tmp_path / "none.mp4")
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(CannotWrite):
-        write_mp4(tmp_path / "file" / "x.mp4", clip(1), 10)
+        write_mp4(tmp_path / "file" / "x.mp4", clip(1), 10, Provenance(None, "tiny"))
 
 
 def test_sound_is_kept_where_ffmpeg_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
