@@ -22,7 +22,9 @@ import torch
 from torch import Tensor
 
 from evaluation import registry
+from evaluation.features import kernel_distance
 from evaluation.memory import peak_mib
+from evaluation.metrics import frechet
 from evaluation.swap_faces import Pairs, aligned, drawn, generated_pairs, photo_pairs
 from evaluation.swap_readers import Readers, Reading, read, readers_of
 from evaluation.swap_report import save_sheet, table
@@ -30,7 +32,7 @@ from evaluation.swap_scores import Number, identity, mean, shape, surroundings
 from workbench.engine import Engine
 from workbench.errors import BadRequest, MissingWeights
 from workbench.face import AlignedFace, Face, to_tensor
-from workbench.judges import judge_of
+from workbench.judges import Judge, judge_of
 from workbench.swapping import METHODS, Base, Swapping
 
 BASES: tuple[Base, ...] = ("w", "photo")
@@ -77,7 +79,7 @@ def measure_pairs(
     engine: Engine,
     pairs: Pairs,
     readers: Readers,
-    folder: Path | None,
+    swapping: Swapping,
     methods: Sequence[str],
     bases: Sequence[Base],
     tell: Tell,
@@ -94,8 +96,10 @@ def measure_pairs(
     who, what = (_kept(one, good) for one in (who, what))
     tell(f"{pairs.kind}: {len(good)} pairs")
     apart = torch.stack([a.judged @ b.judged for a, b in zip(who.readings, what.readings, strict=True)])
+    known = vectors(readers, pairs.others, engine.device)
     body: dict[str, Any] = {
         "pairs": len(good),
+        "compared_with": len(pairs.others),
         "left_out": [*pairs.left_out, *faceless],
         "sources_apart": mean(apart.double().numpy()).told(),
         "references": {},
@@ -106,26 +110,23 @@ def measure_pairs(
     unchanged = what.images, what.readings
     projected = projections, tuple(read(readers, image, engine.device) for image in projections)
     for name, (images, readings) in {"attribute_picture": unchanged, "projection": projected}.items():
-        scores = scored(images, readings, who, what, readers, engine.device, pairs.others)
+        scores = scored(images, readings, who, what, readers, engine.device, known)
         body["references"][name] = _told(scores)
     if readers.features is not None:
         floor = drawn(engine, len(good), FLOOR)
-        body["generator_floor"] = _told({"floor": _quality(readers, pairs.others, floor)})["floor"]
+        body["generator_floor"] = _told(quality(known, vectors(readers, floor, engine.device)))
     shown: dict[str, Tensor] = {}
     for method in methods:
         for base in bases:
             label = f"{method}/{base}"
-            swapping = Swapping(engine, folder)
-            swapping.swap(method, who.faces[0], what.faces[0], base=base)  # loads the networks, which is not counted
-            images, seconds = swapped(swapping, method, base, who.faces[1:], what.faces[1:])
-            first, _ = swapped(swapping, method, base, who.faces[:1], what.faces[:1])
-            images = torch.cat([first, images])
+            swapping.forget()  # so that every label pays for its own encodings
+            images, seconds = swapped(swapping, method, base, who.faces, what.faces)
             readings = tuple(read(readers, image, engine.device) for image in images)
-            scores = scored(images, readings, who, what, readers, engine.device, pairs.others)
+            scores = scored(images, readings, who, what, readers, engine.device, known)
             same, _ = swapped(swapping, method, base, what.faces, what.faces)
             body["results"][label] = {
                 **_told(scores),
-                "reconstruction": _told(reconstruction(same, what, readers, engine.device)),
+                "reconstruction": _told(reconstruction(same, what, readers.judge, engine.device)),
                 "seconds": {name: round(float(np.median(values)), 4) for name, values in seconds.items()},
                 "weights": list(swapping.weights(method)),
                 "without_face": [_names(pairs, good[i]) for i, r in enumerate(readings) if not r.found],
@@ -146,7 +147,7 @@ def scored(
     device: torch.device,
     others: Tensor,
 ) -> dict[str, dict[str, Number]]:
-    """Everything that is read off results ``images`` (N,3,S,S) against both sources."""
+    """Everything that is read off results ``images`` (N,3,S,S) against both sources; ``others`` (M,D) are features of photos."""
     found = {"identity": identity(readings, who.readings, what.readings, lambda r: r.judged)}
     if readers.judge.id != readers.own.id:
         found["identity_by_training_recogniser"] = identity(readings, who.readings, what.readings, lambda r: r.own)
@@ -154,29 +155,36 @@ def scored(
     if readers.features is not None:
         for name, source in (("to_identity", who), ("to_attributes", what)):
             found[name] = surroundings(readers.features, images, readings, source.images, source.readings, device)
-        found["quality"] = _quality(readers, others, images)
+        found["quality"] = quality(others, vectors(readers, images, device))
     return found
 
 
-def reconstruction(same: Tensor, what: Side, readers: Readers, device: torch.device) -> dict[str, Number]:
-    """How well swapping a face with itself gives it back."""
+def reconstruction(same: Tensor, what: Side, judge: Judge, device: torch.device) -> dict[str, Number]:
+    """How well swapping a face with itself gives it back. Identity is read at the places of the original's points."""
     found = {}
     for name in ("mse", "psnr", "ms_ssim"):
         result = registry.run(name, what.images, same)
         found[name] = Number(result.value, result.n, result.low, result.high)
-    readings = [read(readers, image, device) for image in same]
-    kept = [float(a.judged @ b.judged) for a, b in zip(readings, what.readings, strict=True) if a.found]
+    again = [judge.embed(image, device, reading.five) for image, reading in zip(same, what.readings, strict=True)]
+    kept = [float(a @ b.judged) for a, b in zip(again, what.readings, strict=True)]
     return {**found, "identity": mean(kept)}
 
 
-def _quality(readers: Readers, others: Tensor, images: Tensor) -> dict[str, Number]:
-    """Frechet and kernel distance of ``images`` to ``others`` by the own features."""
-    context = registry.Context(features=readers.features)
-    found = {}
-    for name in ("fd_own", "kid_own"):
-        result = registry.run(name, others, images, context)
-        found[name] = Number(result.value, result.n)
-    return found
+@torch.inference_mode()
+def vectors(readers: Readers, images: Tensor, device: torch.device) -> Tensor:
+    """Feature vectors (N,D) of ``images`` (N,3,S,S) on the CPU; none without a feature network."""
+    features = readers.features
+    if features is None:
+        return torch.zeros(len(images), 0)
+    return torch.cat([features.vectors(part.to(device)) for part in images.split(64)])
+
+
+def quality(known: Tensor, rows: Tensor) -> dict[str, Number]:
+    """Frechet and kernel distance of feature vectors ``rows`` (N,D) of a set of pictures to ``known`` (M,D) of photos."""
+    return {
+        "fd_own": Number(frechet(known.numpy(), rows.numpy()), len(rows)),
+        "kid_own": Number(float(kernel_distance(known, rows)), len(rows)),
+    }
 
 
 def _kept(one: Side, index: Sequence[int]) -> Side:
@@ -239,6 +247,9 @@ def measure(engine: Engine, plan: Plan, tell: Tell = lambda _: None) -> dict[str
         sets.append(photo_pairs(engine, plan.faces, plan.pairs, plan.seed, OTHERS))
     if plan.generated:
         sets.append(generated_pairs(engine, plan.pairs, plan.seed, min(OTHERS, 2 * plan.pairs)))
+    swapping = Swapping(engine, plan.weights)
+    for name in plan.methods:
+        swapping.method(name)  # now: a file that is missing is known at once, and loading it is not timed
     body: dict[str, Any] = {
         "evaluation": "idswap",
         "family": engine.family,
@@ -258,7 +269,7 @@ def measure(engine: Engine, plan: Plan, tell: Tell = lambda _: None) -> dict[str
         if plan.sheet is not None:
             sheet = plan.sheet.with_name(f"{plan.sheet.stem}-{pairs.kind}{plan.sheet.suffix or '.png'}")
         body["sets"][pairs.kind] = measure_pairs(
-            engine, pairs, readers, plan.weights, plan.methods, plan.bases, tell, sheet
+            engine, pairs, readers, swapping, plan.methods, plan.bases, tell, sheet
         )
     return {**body, "peak_mib": peak_mib(), "seconds": round(time.perf_counter() - started, 1)}
 

@@ -54,6 +54,11 @@ class Reading:
     found: bool
 
     @property
+    def five(self) -> np.ndarray | None:
+        """Eyes, nose and mouth corners (5,2)."""
+        return None if self.points is None else five_of(self.points)
+
+    @property
     def inner(self) -> np.ndarray:
         """The 51 points (51,2) without the jaw."""
         assert self.points is not None  # asked for only where found
