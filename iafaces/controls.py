@@ -39,7 +39,9 @@ class Order:
 
 
 def spec(directions: Mapping[str, Direction]) -> EditorSpec:
-    """The editor's spec for the attributes of ``directions``."""
+    """The editor's spec for the attributes of ``directions``, those with a recipe in its order first."""
+    known = list(RECIPES)
+    directions = dict(sorted(directions.items(), key=lambda item: known.index(item[0]) if item[0] in known else 99))
     controls = []
     for name, direction in directions.items():
         inverted = name in RECIPES and RECIPES[name].inverted
@@ -55,6 +57,7 @@ def spec(directions: Mapping[str, Direction]) -> EditorSpec:
                 unit="σ",
                 help=f"Right adds it, left removes it, in standard deviations over photos; changes: {where}.",
                 attribute=None if inverted else direction.label,
+                where=direction.components,
             )
         )
     controls += [
@@ -68,6 +71,7 @@ def spec(directions: Mapping[str, Direction]) -> EditorSpec:
             unit="σ",
             help="Comes on top of the strength for the whole face, in this component only.",
             advanced=True,
+            where=(component,),
         )
         for name, direction in directions.items()
         if len(direction.components) > 1
@@ -81,6 +85,7 @@ def spec(directions: Mapping[str, Direction]) -> EditorSpec:
             1.0,
             0.0,
             help=f"How much of the {place} comes from the reference face; needs one.",
+            where=(name,),
         )
         for name, place in PLACES.items()
     ]
@@ -94,7 +99,8 @@ def spec(directions: Mapping[str, Direction]) -> EditorSpec:
             1,
             choices=SWITCH,
             advanced=True,
-            help="Off keeps this component as it is, so that one eye can be edited alone.",
+            help="Off keeps strengths for the whole face away from this component.",
+            where=(name,),
         )
         for name, place in PLACES.items()
     ]

@@ -11,7 +11,7 @@ from ui.state import Incoming, Origin, Workspace
 from workbench.align import detection_from_points
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
-from workbench.errors import BadRequest, NoFace
+from workbench.errors import BadRequest, FacetError, NoFace
 from workbench.face import AlignedFace, Face, Photo
 from workbench.history import History
 from workbench.images import load_image
@@ -64,6 +64,13 @@ def by_points(engine: Engine, work: Workspace, points: Sequence[tuple[float, flo
     return choose_face(engine, replace(work, detections=(detection,), points=tuple(map(tuple, five.tolist()))), 0)
 
 
+def check(engine: Engine, request: EditRequest) -> None:
+    """Whether ``request`` can be carried out here. Raises BadRequest and MissingWeights with the reason."""
+    engine.spec(request.editor).validate(request)
+    if request.reference:
+        engine.references.find(request.reference)
+
+
 def restore(engine: Engine, work: Workspace) -> Workspace:
     """Put the settings that an exported picture carries back on the sliders."""
     if work.photo.request is None or work.face is None:
@@ -73,8 +80,8 @@ def restore(engine: Engine, work: Workspace) -> Workspace:
         return replace(work, notes=(*work.notes, swapped))
     try:
         request = EditRequest.from_json(work.photo.request)
-        engine.spec(request.editor).validate(request)
-    except BadRequest as error:
+        check(engine, request)
+    except FacetError as error:
         return replace(work, notes=(*work.notes, f"The settings in this file were left out: {error}"))
     note = (
         "This picture was made here; its settings are back on the sliders and act on what the file shows. Press "
@@ -84,10 +91,17 @@ def restore(engine: Engine, work: Workspace) -> Workspace:
     return replace(work, history=work.history.push(request, "settings from the file"), notes=(*work.notes, note))
 
 
+def lasting(request: EditRequest) -> EditRequest:
+    """``request`` with the output that is added to the photo, whichever of them is being looked at."""
+    return replace(request, values={k: v for k, v in request.values.items() if k != "output"})
+
+
 def keep_as_start(engine: Engine, work: Workspace, result: EditResult, *, keep_detail: bool) -> Workspace:
     """The edited face becomes the face that the sliders start from."""
     if work.face is None:
         return work
+    if result.request != lasting(result.request):
+        result = engine.edit(work.face, lasting(result.request))
     face = engine.keep(work.face, result, keep_detail=keep_detail)
     return replace(
         work,

@@ -6,7 +6,7 @@ the same way: the history changes and the sliders follow.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -42,6 +42,12 @@ def current_values(spec: EditorSpec, history: History) -> dict[str, float]:
     return spec.validate(request)
 
 
+def current_reference(spec: EditorSpec, history: History) -> str:
+    """Name of the face that the step in force borrows from, "" for none."""
+    entry = history.current
+    return entry.request.reference if entry is not None and entry.request.editor == spec.name else ""
+
+
 def sync(spec: EditorSpec, history: History) -> None:
     """Bring the widgets to what ``history`` says; to be called before they are made."""
     values = current_values(spec, history)
@@ -54,10 +60,10 @@ def sync(spec: EditorSpec, history: History) -> None:
             st.session_state[key] = value
 
 
-def request_of(spec: EditorSpec, values: dict[str, float]) -> EditRequest:
+def request_of(spec: EditorSpec, values: dict[str, float], reference: str = "") -> EditRequest:
     """The request for ``values``; what is neutral is left out, so that equal edits are equal requests."""
     moved = {c.name: float(values[c.name]) for c in spec.controls if abs(values[c.name] - c.neutral) > 1e-9}
-    return EditRequest(spec.name, spec.version, moved)
+    return EditRequest(spec.name, spec.version, moved, reference=reference)
 
 
 def say(control: Control, value: float) -> str:
@@ -75,22 +81,24 @@ def _commit_one(spec: EditorSpec, history: History, control: Control, commit: Co
 
 def _commit_value(spec: EditorSpec, history: History, control: Control, value: float, commit: Commit) -> None:
     values = {**current_values(spec, history), control.name: value}
-    commit(request_of(spec, values), say(control, value))
+    commit(request_of(spec, values, current_reference(spec, history)), say(control, value))
 
 
-def attribute_sliders(spec: EditorSpec, history: History, commit: Commit) -> dict[str, DeltaGenerator]:
-    """One slider with its own reset for every plain control.
+def attribute_sliders(
+    spec: EditorSpec, history: History, commit: Commit, chosen: Mapping[str, str] | None = None
+) -> dict[str, DeltaGenerator]:
+    """One slider with its own reset for every plain control, or for the ``chosen`` ones (names and labels to show).
 
     Returns for each attribute the empty place under its slider, which ``ends`` fills once the readouts are known.
     """
     values = current_values(spec, history)
     places = {}
     for control in spec.controls:
-        if control.advanced:
+        if control.advanced if chosen is None else control.name not in chosen:
             continue
         left, right = st.columns([0.87, 0.13], vertical_alignment="center", gap="small")
         with left:
-            widget(spec, history, control, commit)
+            widget(spec, history, control, commit, label=None if chosen is None else chosen[control.name])
             place = places[control.attribute or control.name] = st.empty()
             ends(place, "")  # holds the line's height while the edit is computed
         right.button(
@@ -106,13 +114,14 @@ def attribute_sliders(spec: EditorSpec, history: History, commit: Commit) -> dic
     return places
 
 
-def widget(spec: EditorSpec, history: History, control: Control, commit: Commit) -> None:
-    """The slider or the list of one control."""
+def widget(spec: EditorSpec, history: History, control: Control, commit: Commit, *, label: str | None = None) -> None:
+    """The slider or the list of one control, under its own name or ``label``."""
     key = key_of(spec, control)
     args = (spec, history, control, commit)
+    label = label or control.label
     if control.choices:
         st.selectbox(
-            control.label,
+            label,
             range(len(control.choices)),
             format_func=lambda index: control.choices[index],
             key=key,
@@ -123,7 +132,7 @@ def widget(spec: EditorSpec, history: History, control: Control, commit: Commit)
         return
     whole = _whole(control)
     st.slider(
-        control.label + (f" ({control.unit})" if control.unit else ""),
+        label + (f" ({control.unit})" if control.unit else ""),
         min_value=_as_widget(control, control.low),
         max_value=_as_widget(control, control.high),
         step=_as_widget(control, control.step),

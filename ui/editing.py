@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import streamlit as st
 
 from ui import controls, export, handover, readouts, sheets, state, steps, style
@@ -10,14 +9,14 @@ from ui.actions import keep_as_start
 from ui.compare import compare
 from ui.engine import sentences
 from ui.projecting import first
-from ui.viewer import ViewOptions, view
+from ui.viewer import photo_width, view, view_options
 from workbench.editor import EditorSpec, EditResult
 from workbench.engine import Engine
 from workbench.face import Face
 from workbench.readout import Comparison
 
 ALIGN_PAGE = "pages/align_and_project.py"
-FACE_WIDTH, PHOTO_WIDTH, PHOTO_HEIGHT = 384, 760, 620
+FACE_WIDTH = 384
 
 
 @st.fragment
@@ -86,11 +85,11 @@ def _compare_tab(
         middle, side = st.columns([1.2, 1], gap="large")
     with middle:
         beside = st.container(gap="small")
-        options = _view_options(work)
+        options = view_options(work)
         whole = work.whole_photo and options.whole
         with above if whole else beside:
             shown = view(machine, work, face, result, options)
-            width = _photo_width(shown.after) if whole else FACE_WIDTH
+            width = photo_width(shown.after) if whole else FACE_WIDTH
             compare(shown.before, shown.after, labels=shown.labels, width=width, start=shown.middle)
             style.caption(shown.note)
         export.buttons(machine, work, face, result, options)
@@ -98,7 +97,7 @@ def _compare_tab(
             "Keep as new start",
             key="keep",
             icon=":material/flag:",
-            disabled=not steps.edited(work.history),
+            disabled=not steps.edited(spec, work.history),
             width="stretch",
             help="The edited face becomes the one that all sliders start from: zero is then this picture.",
         ):
@@ -109,42 +108,6 @@ def _compare_tab(
         asked = [c.attribute for c in spec.controls if c.attribute and c.name in result.request.values]
         readouts.panel(comparison, asked)
         steps.listing(work.history)
-
-
-def _photo_width(photo: np.ndarray) -> int:
-    height, width = photo.shape[:2]
-    return int(min(PHOTO_WIDTH, PHOTO_HEIGHT * width / height, 3 * width))
-
-
-def _view_options(work: state.Workspace) -> ViewOptions:
-    if not work.whole_photo:
-        return ViewOptions()
-    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
-        shown = st.segmented_control(
-            "View",
-            ["Face", "Whole photo"],
-            default="Face",
-            required=True,
-            key="view_whole",
-            persist_state="session",
-            label_visibility="collapsed",
-        )
-        detail = st.toggle(
-            "Photo's own detail",
-            value=True,
-            key="view_detail",
-            persist_state="session",
-            help="On: only what the edit changed is added to the photo, so its sharpness stays. Off: the generator's "
-            "pixels take the face's place.",
-        )
-        colour = st.toggle(
-            "Match colours",
-            value=False,
-            key="view_colour",
-            persist_state="session",
-            help="Brings the colours of the generated pixels closer to the photo's.",
-        )
-    return ViewOptions(shown == "Whole photo", bool(detail), bool(colour))
 
 
 def _numbers(result: EditResult, comparison: Comparison) -> None:

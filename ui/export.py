@@ -8,6 +8,7 @@ from pathlib import PurePath
 import streamlit as st
 
 from ui import state, style
+from ui.actions import check
 from ui.viewer import ViewOptions, download_pixels
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
@@ -49,16 +50,17 @@ def buttons(machine: Engine, work: state.Workspace, face: Face, result: EditResu
             on_click="ignore",
             help="PNG at full size, marked as AI-edited, with its settings inside: opened here, its sliders return.",
         )
-        st.download_button(
-            "Code",
-            data=lambda: code(face, result),
-            file_name=f"{stem(work)}-code.safetensors",
-            mime="application/octet-stream",
-            key="download_code",
-            icon=":material/data_object:",
-            on_click="ignore",
-            help="The edited W+ code with the id of its generator.",
-        )
+        if result.code is not None:
+            st.download_button(
+                "Code",
+                data=lambda: code(face, result),
+                file_name=f"{stem(work)}-code.safetensors",
+                mime="application/octet-stream",
+                key="download_code",
+                icon=":material/data_object:",
+                on_click="ignore",
+                help="The edited W+ code with the id of its generator.",
+            )
         with st.popover("Settings", icon=":material/settings_backup_restore:"):
             _settings(machine, result)
 
@@ -96,7 +98,7 @@ def _load(machine: Engine) -> None:
             if not file.name.lower().endswith(".json"):
                 raise BadRequest(f"'{file.name}' carries no settings; choose a picture that was saved here.")
             request = EditRequest.from_json(data.decode("utf-8", "replace"))
-        machine.spec(request.editor).validate(request)
+        check(machine, request)
     except FacetError as error:
         st.session_state[state.COMPLAINT] = str(error)
         return

@@ -12,19 +12,21 @@ from workbench.errors import FacetError
 
 
 def foreign(work: state.Workspace, spec: EditorSpec) -> str:
-    """The line of the step in force when another editor than ``spec`` made it, else ""."""
+    """Name of the editor that made the step in force, when it is another than that of ``spec``; else ""."""
     entry = work.history.current
-    return entry.label if entry is not None and entry.request.values and entry.request.editor != spec.name else ""
+    return (
+        entry.request.editor if entry is not None and entry.request.values and entry.request.editor != spec.name else ""
+    )
 
 
 def offer(machine: Engine, work: state.Workspace, spec: EditorSpec) -> None:
     """Say that these sliders start from the unedited face, and offer to start from the other method's result."""
-    label = foreign(work, spec)
-    if not label:
+    other = foreign(work, spec)
+    if not other:
         return
     with st.container(horizontal=True, vertical_alignment="center", key="handover"):
         st.info(
-            f"The current step, '{label}', was made on another page. The sliders here start from the face without it.",
+            f"The face is being edited with {machine.spec(other).title}. The sliders here start from the face without that edit.",
             icon=":material/swap_horiz:",
         )
         st.button(

@@ -34,9 +34,10 @@ def change(step: Callable[[History], History]) -> None:
         state.put(replace(work, history=step(work.history)))
 
 
-def edited(history: History) -> bool:
-    """Whether the step in force asks for anything."""
-    return history.current is not None and bool(history.current.request.values)
+def edited(spec: EditorSpec, history: History) -> bool:
+    """Whether the step in force asks the editor of ``spec`` for anything."""
+    entry = history.current
+    return entry is not None and entry.request.editor == spec.name and bool(entry.request.values)
 
 
 def toolbar(spec: EditorSpec, history: History) -> None:
@@ -66,7 +67,7 @@ def toolbar(spec: EditorSpec, history: History) -> None:
             "Reset all",
             key="reset_all",
             icon=":material/restart_alt:",
-            disabled=not edited(history),
+            disabled=not edited(spec, history),
             on_click=commit,
             args=(spec.neutral(), "everything back to unchanged"),
         )

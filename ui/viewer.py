@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import streamlit as st
 
 from ui.state import Workspace
 from workbench.align import crop
@@ -13,6 +14,7 @@ from workbench.engine import Engine
 from workbench.face import Face, Photo, to_uint8
 
 LARGEST_FACE = 768
+PHOTO_WIDTH, PHOTO_HEIGHT = 760, 620
 
 
 @dataclass(frozen=True)
@@ -76,3 +78,41 @@ def download_pixels(
     if work.whole_photo and options.whole:
         return composed(engine, face, result, options).pixels
     return view(engine, work, face, result, options).after
+
+
+def photo_width(photo: np.ndarray) -> int:
+    """CSS width at which a whole photo is shown."""
+    height, width = photo.shape[:2]
+    return int(min(PHOTO_WIDTH, PHOTO_HEIGHT * width / height, 3 * width))
+
+
+def view_options(work: Workspace) -> ViewOptions:
+    """The switches over a picture: face or whole photo, whose pixels, and colours. A generated face has none."""
+    if not work.whole_photo:
+        return ViewOptions()
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        shown = st.segmented_control(
+            "View",
+            ["Face", "Whole photo"],
+            default="Face",
+            required=True,
+            key="view_whole",
+            persist_state="session",
+            label_visibility="collapsed",
+        )
+        detail = st.toggle(
+            "Photo's own detail",
+            value=True,
+            key="view_detail",
+            persist_state="session",
+            help="On: only what the edit changed is added to the photo, so its sharpness stays. Off: the generator's "
+            "pixels take the face's place.",
+        )
+        colour = st.toggle(
+            "Match colours",
+            value=False,
+            key="view_colour",
+            persist_state="session",
+            help="Brings the colours of the generated pixels closer to the photo's.",
+        )
+    return ViewOptions(shown == "Whole photo", bool(detail), bool(colour))

@@ -32,6 +32,7 @@ class Control:
 
     ``attribute`` is the CelebA attribute the control moves, if it moves one. ``choices`` replaces the range for a
     control with named values (the value is then an index into it). ``advanced`` controls are folded away in the app.
+    ``where`` names the parts of the face that it changes, where an editor tells them apart.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Control:
     attribute: str | None = None
     choices: tuple[str, ...] = ()
     advanced: bool = False
+    where: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

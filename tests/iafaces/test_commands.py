@@ -10,8 +10,6 @@ import pytest
 from PIL import Image
 
 import cli
-from data import container
-from iafaces.directions import to_state
 from tests import tiny_family
 from tests.iafaces import tiny
 from workbench.face import to_uint8
@@ -19,17 +17,7 @@ from workbench.face import to_uint8
 
 @pytest.fixture(scope="module")
 def manifest(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("family")
-    path = tiny_family.write_family(folder)
-    header = {"kind": "components", "arch": tiny.ARCH, "licence": "none"}
-    made = container.save(folder / "tiny" / "components.safetensors", tiny.model().state_dict(), header)
-    state, facts = to_state(tiny.directions())
-    container.save(folder / "tiny" / "directions.safetensors", state, {**facts, "encoder": made}, half=False)
-    text = path.read_text()
-    for kind in ("components", "directions"):
-        text += f'\n[starter.files.{kind}]\nfile = "{kind}.safetensors"\nsize = 0\nsha256 = ""\n'
-    path.write_text(text)
-    return path
+    return tiny.add_to_family(tiny_family.write_family(tmp_path_factory.mktemp("family")))
 
 
 @pytest.fixture

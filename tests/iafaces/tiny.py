@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
-from iafaces.directions import Direction
+from data import container
+from iafaces.directions import Direction, to_state
 from iafaces.editor import ComponentsEditor
 from iafaces.model import ComponentAutoencoder
 from workbench.face import AlignedFace, CropTransform, Face, Latent, Photo, to_tensor, to_uint8
@@ -58,3 +61,17 @@ def face(seed: int = 0, generator_id: str = "generator-a") -> Face:
     aligned = AlignedFace(Photo(pixels), pixels, CropTransform(quad, SIZE))
     code = torch.randn(6, 16, generator=torch.Generator().manual_seed(seed))
     return Face(aligned, Latent(code, generator_id), picture(100 + seed), to_tensor(pixels), 1.0, 0.0, "encoder", 0.0)
+
+
+def add_to_family(manifest: Path) -> Path:
+    """Add the tiny network and its directions to the family of ``tests.tiny_family`` whose ``manifest`` this is."""
+    folder = manifest.parent / "tiny"
+    header = {"kind": "components", "arch": ARCH, "licence": "none"}
+    made = container.save(folder / "components.safetensors", model().state_dict(), header)
+    state, facts = to_state(directions())
+    container.save(folder / "directions.safetensors", state, {**facts, "encoder": made}, half=False)
+    text = manifest.read_text()
+    for kind in ("components", "directions"):
+        text += f'\n[starter.files.{kind}]\nfile = "{kind}.safetensors"\nsize = 0\nsha256 = ""\n'
+    manifest.write_text(text)
+    return manifest
