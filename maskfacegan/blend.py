@@ -11,6 +11,10 @@ from torch.nn import functional as F
 Seam = Literal["feather", "laplacian"]
 FLOOR = 0.02
 """A soft mask below this counts as outside: no parser gives an exact zero."""
+FEATHER = 0.07
+"""Width of the feather as a share of the picture's side."""
+FINE_FEATHER = 0.03
+"""The same where hair meets the background, which a wide one would tint."""
 
 
 def dilated(mask: Tensor, reach: int) -> Tensor:
@@ -25,7 +29,7 @@ def smoothed(mask: Tensor, reach: int) -> Tensor:
     return mask
 
 
-def alpha(mask: Tensor, *, hardened: bool, feather: float) -> Tensor:
+def alpha(mask: Tensor, *, hardened: bool, feather: float = FEATHER) -> Tensor:
     """Blend weights (B,1,H,W) in [0, 1] from a soft ``mask``, exactly 0 outside.
 
     ``hardened``: what the mask makes more likely than not, grown and feathered by ``feather`` (share of the picture's side)

@@ -12,18 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from maskfacegan.blend import alpha, blended
+from maskfacegan.blend import blended
 from maskfacegan.controls import Plan, plan, spec
 from maskfacegan.networks import Networks
 from maskfacegan.optimise import Optimisation, Order, Point
-from maskfacegan.regions import at_size
+from maskfacegan.regions import COLOURED, at_size
 from workbench.editor import Cancel, EditRequest, EditResult, Progress, never, quiet
 from workbench.errors import BadRequest, Cancelled, WrongSpace
 from workbench.face import Face, content_hash
 
 KEPT = 32
-FEATHER = 0.07
-"""Width of the feather as a share of the picture's side."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +145,7 @@ class MaskFaceGANEditor:
         if wanted.neutral:
             return torch.zeros(1, *face.target.shape[1:])
         job, _ = self._begin(face, wanted, request.seed, mask, False)
-        return self._weight(job, wanted)[0].cpu()
+        return job.weight()[0].cpu()
 
     def steps(self, face: Face, request: EditRequest) -> int:
         """How many steps ``request`` takes at most, fewer when the photo's reconstruction is kept: for an expected time."""
@@ -193,26 +191,20 @@ class MaskFaceGANEditor:
         known = self._kept.get(key) if wanted.classes.local else None
         known = None if known is None else known.to(self._device)
         projected = face.latent.code[None].to(self._device).float()
-        order = Order(wanted.columns, wanted.targets, wanted.classes, wanted.area, wanted.prior, own)
+        coloured = any(name in COLOURED for name in wanted.attributes)
+        order = Order(wanted.columns, wanted.targets, wanted.classes, wanted.area, wanted.prior, own, coloured)
         job = Optimisation(
             self._networks, preset, order, photo, projected, reconstructed=known, reduced=reduced, seed=seed
         )
         return job, key
 
     @torch.no_grad()
-    def _weight(self, job: Optimisation, wanted: Plan) -> Tensor:
-        weight = alpha(job.masks.blend, hardened=wanted.preset.hardened, feather=FEATHER)
-        # A hand-drawn mask is a promise: the feather goes inwards only.
-        return weight if job.order.own is None else weight * (job.order.own > 0)
-
-    @torch.no_grad()
     def _compose(self, job: Optimisation, wanted: Plan) -> tuple[Tensor, Tensor]:
         """Blended picture (3,H,W) and blend mask (1,H,W)."""
-        weight = self._weight(job, wanted)
+        weight = job.weight()
         front = job.render()
         if wanted.preset.difference:
-            before = rendering_before(job)
-            front = job.photo + front - before
+            front = job.photo + front - job.before()
         return blended(front.clamp(-1, 1), job.photo, weight, wanted.seam)[0], weight[0]
 
     @torch.no_grad()
@@ -226,9 +218,3 @@ class MaskFaceGANEditor:
             found[f"before_{key}"], found[f"after_{key}"] = float(before[column]), float(after[column])
         found["area_before"], found["area_after"] = float(job.first.region.mean()), float(job.masks.region.mean())
         return found
-
-
-@torch.no_grad()
-def rendering_before(job: Optimisation) -> Tensor:
-    """The rendering (1,3,H,W) of the code with which the edit began, under the noise of now."""
-    return job.networks.generator.synthesis(job.begun, job.noise)

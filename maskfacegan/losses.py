@@ -18,6 +18,12 @@ def masked_mse(image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     return (mask * (image - target).square()).mean((1, 2, 3))
 
 
+def tint_loss(image: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Squared difference of the colours of ``image`` and ``target`` (B,3,H,W) without their brightness under ``mask``: (B,)."""
+    change = image - target
+    return (mask * (change - change.mean(1, keepdim=True)).square()).mean((1, 2, 3))
+
+
 def entropy(probability: Tensor) -> Tensor:
     """Entropy in nats of Bernoulli variables with ``probability`` in [0, 1]; 0 at both ends."""
     return -(torch.xlogy(probability, probability) + torch.xlogy(1 - probability, 1 - probability))

@@ -77,7 +77,7 @@ class Networks:
     """The frozen networks of an optimisation, on one device.
 
     ``parser``: (B,3,H,W) in [-1, 1] -> logits (B,9,h,w) over FACE_CLASSES. ``guide``: -> logits (B,40) in CelebA's order.
-    ``mean`` (L,D): mean of W.
+    ``mean`` (L,D): mean of W. ``axes`` (K,D): W's principal axes, each as long as W spreads along it, the longest first.
     """
 
     generator: Renderer
@@ -85,6 +85,7 @@ class Networks:
     guide: Callable[[Tensor], Tensor]
     perceptual: Perceptual
     mean: Tensor
+    axes: Tensor | None = None
 
     def parsing(self, image: Tensor) -> Tensor:
         """Soft parsing (B,9,h,w) of ``image`` (B,3,H,W) in [-1, 1]."""

@@ -14,8 +14,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from maskfacegan import losses
+from maskfacegan.blend import FEATHER, FINE_FEATHER, alpha
+from maskfacegan.moves import Moves
 from maskfacegan.networks import Networks
 from maskfacegan.presets import Preset, Weights
 from maskfacegan.regions import MaskClasses, at_size, soft_mask
@@ -26,7 +29,8 @@ Stage = Literal["reconstruction", "edit", "noise", "done"]
 @dataclass(frozen=True, eq=False)
 class Order:
     """What is asked: ``columns`` of the guide and their ``targets`` (probabilities), the masks' classes, a factor on the edited
-    part's area (None leaves it free), a factor on the in-region prior, and a mask (1,1,S,S) of one's own."""
+    part's area (None leaves it free), a factor on the in-region prior, a mask (1,1,S,S) of one's own, and whether the edit is
+    about colour."""
 
     columns: tuple[int, ...]
     targets: tuple[float, ...]
@@ -34,6 +38,7 @@ class Order:
     area: float | None = None
     prior: float = 1.0
     own: Tensor | None = None
+    coloured: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,16 @@ def masks_of(parsing: Tensor, order: Order, size: int) -> Masks:
         recon = (1 - order.own) * (1 if not order.classes.local else recon)
         region, blend = order.own, order.own
     return Masks(recon.clamp(0, 1), region.clamp(0, 1), blend.clamp(0, 1))
+
+
+def shaken(image: Tensor, draws: torch.Generator) -> Tensor:
+    """``image`` (1,3,S,S) turned, scaled, shifted and lit a little differently: what fools the guide at one place rarely does at two."""
+    turn, scale, right, down, contrast, light = (2 * torch.rand(6, generator=draws) - 1).tolist()
+    cos, sin = (1 + 0.08 * scale) * math.cos(0.12 * turn), (1 + 0.08 * scale) * math.sin(0.12 * turn)
+    matrix = torch.tensor([[[cos, -sin, 0.08 * right], [sin, cos, 0.08 * down]]], device=image.device)
+    grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
+    moved = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return moved * (1 + 0.15 * contrast) + 0.1 * light
 
 
 def factor(index: int, steps: int, ramp: tuple[float, float]) -> float:
@@ -111,7 +126,7 @@ class Optimisation:
         start = projected if reconstructed is None else reconstructed
         if preset.start == "mean" and self.local and reconstructed is None:
             start = networks.mean[None].expand_as(projected)
-        self.code = start.detach().clone().requires_grad_(True)
+        self.moves = Moves(start.detach().clone(), networks.axes if preset.whitened else None, preset.rows)
         with torch.no_grad():
             self.parsing = networks.parsing(photo)
             self.first = masks_of(self.parsing, order, photo.shape[-1])
@@ -133,6 +148,12 @@ class Optimisation:
         self.adam = self._adam()
         self.begun = self.code.detach().clone()
         self.image = photo
+        self.rendered: Tensor | None = None
+
+    @property
+    def code(self) -> Tensor:
+        """The code (1,L,D) now."""
+        return self.moves.code
 
     def _reconstruction(self) -> int:
         return self.preset.reconstruction if self.preset.start == "mean" else self.preset.from_projection
@@ -152,11 +173,11 @@ class Optimisation:
     def _drawn(self) -> list[Tensor]:
         return [torch.randn(n.shape, generator=self.draws).to(n) for n in self.networks.generator.noise_maps(None, 1)]
 
-    def _adam(self) -> torch.optim.Adam:
+    def _adam(self) -> torch.optim.Optimizer:
         if self.stage == "noise":
             assert self.noise is not None
             return torch.optim.Adam(self.noise, lr=self.preset.rate_noise)
-        return torch.optim.Adam([self.code], lr=self.preset.rate)
+        return self.moves.optimiser(self.preset.rate)
 
     # rendering and terms
 
@@ -165,6 +186,30 @@ class Optimisation:
         full = self.networks.generator.size
         until = size if size is not None and size < full else None
         return self.networks.generator.synthesis(self.code, self.noise, until=until)
+
+    @torch.no_grad()
+    def weight(self) -> Tensor:
+        """Blend weights (1,1,S,S) now, exactly 0 where the photo's pixels stay."""
+        feather = FINE_FEATHER if "hair" in self.order.classes.blend else FEATHER
+        found = alpha(self.masks.blend, hardened=self.preset.hardened, feather=feather)
+        # A hand-drawn mask is a promise: the feather goes inwards only.
+        return found if self.order.own is None else found * (self.order.own > 0)
+
+    @torch.no_grad()
+    def before(self) -> Tensor:
+        """The rendering (1,3,S,S) of the code with which the edit began, under the noise of now."""
+        if self.preset.drawn_noise:
+            return self.networks.generator.synthesis(self.begun, self.noise)
+        if self.rendered is None:
+            self.rendered = self.networks.generator.synthesis(self.begun, self.noise)
+        return self.rendered
+
+    def composed(self, image: Tensor) -> Tensor:
+        """``image`` (1,3,s,s) in the photo, without a seam: what the edit will look like."""
+        size = image.shape[-1]
+        photo, weight = at_size(self.photo, size), at_size(self.weight(), size)
+        front = photo + image - at_size(self.before(), size) if self.preset.difference else image
+        return weight * front + (1 - weight) * photo
 
     def _size(self) -> int:
         coarse = self.stage == "reconstruction" and self.index < self.preset.coarse * self.steps["reconstruction"]
@@ -177,10 +222,10 @@ class Optimisation:
         return self.masks.recon
 
     def _guided(self, image: Tensor) -> Tensor:
-        logits = self.networks.guide(image)
-        if self.preset.views > 1:
-            logits = 0.5 * (logits + self.networks.guide(image.flip(3)))
-        return logits
+        """The guide's logits (1,40), mean over the preset's views of ``image``."""
+        seen = [image] if self.preset.views < 2 else [image, image.flip(3)]
+        seen += [shaken(image, self.draws) for _ in range(self.preset.views - 2)]
+        return self.networks.guide(torch.cat(seen)).mean(0, keepdim=True)
 
     def _latent_terms(self, image: Tensor) -> tuple[dict[str, Tensor], Tensor | None]:
         w, size = self.weights, image.shape[-1]
@@ -189,7 +234,12 @@ class Optimisation:
         terms: dict[str, Tensor] = {}
         mse = w.mse if self.local else w.global_mse
         if mse:
-            terms["mse"] = mse * losses.masked_mse(image / 2, photo / 2, held)
+            # Of an edit that is added as a difference only what it changes counts, not what the rendering lacks.
+            aim = at_size(self.before(), size) if self.preset.difference and self.stage == "edit" else photo
+            terms["mse"] = mse * losses.masked_mse(image / 2, aim / 2, held)
+        rendering = image
+        if self.preset.composed and self.stage == "edit":
+            image = self.composed(image)
         region = w.region * self.order.prior if self.stage == "edit" and self.local else 0.0
         if not self.local or region:
             seen, wanted = perceptual.features(image), self.wanted
@@ -205,10 +255,11 @@ class Optimisation:
         if w.others:
             rest = [c for c in range(logits.shape[1]) if c not in self.order.columns]
             terms["others"] = w.others * losses.classifier_loss(logits[:, rest], self.read[:, rest].sigmoid())
+        if w.tint and not self.order.coloured:
+            terms["tint"] = w.tint * losses.tint_loss(image / 2, photo / 2, at_size(self.masks.blend, size))
         if w.delta:
-            moved = (self.code - self.begun) / self.spread
-            terms["delta"] = w.delta * self.order.prior * moved.square().mean((1, 2))
-        terms.update(self._shape_terms(image))
+            terms["delta"] = w.delta * self.order.prior * self.moves.length(float(self.spread))
+        terms.update(self._shape_terms(rendering))
         return terms, logits
 
     def _shape_terms(self, image: Tensor) -> dict[str, Tensor]:
@@ -246,14 +297,14 @@ class Optimisation:
         stage, steps = self.stage, self.steps[self.stage]
         if stage == "edit" and self.preset.drawn_noise and self.index == self._noise_from():
             self.noise = self._drawn()
-        base = self.preset.rate_noise if stage == "noise" else self.preset.rate * float(self.spread)
+        base = self.preset.rate_noise if stage == "noise" else self.preset.rate * self.moves.unit(float(self.spread))
         for group in self.adam.param_groups:
             group["lr"] = base * factor(self.index, steps, self.preset.ramp)
         with torch.enable_grad():
             image = self.render(self._size())
             terms, logits = (self._noise_terms(image), None) if stage == "noise" else self._latent_terms(image)
             total = torch.stack([term.sum() for term in terms.values()]).sum()
-            variables = self.noise if stage == "noise" and self.noise is not None else [self.code]
+            variables = self.noise if stage == "noise" and self.noise is not None else self.moves.variables
             grads = torch.autograd.grad(total, variables, allow_unused=True)
         for variable, grad in zip(variables, grads, strict=True):
             variable.grad = grad
@@ -309,6 +360,7 @@ class Optimisation:
             return
         if following == "edit":
             self.begun = self.code.detach().clone()
+            self.moves = self.moves.onward()
         if following == "noise":
             drawn = self.noise if self.noise is not None and any(bool(n.any()) for n in self.noise) else self._drawn()
             self.noise = [n.detach().clone().requires_grad_(True) for n in drawn]
@@ -324,7 +376,7 @@ class Optimisation:
             "stage": self.stage,
             "index": self.index,
             "done_steps": self.done_steps,
-            "code": self.code.detach().cpu().clone(),
+            "moves": self.moves.state(),
             "begun": self.begun.cpu().clone(),
             "noise": noise,
             "masks": named,
@@ -337,7 +389,8 @@ class Optimisation:
         """Go on where ``state`` was taken, with the same photo, order and preset."""
         device = self.photo.device
         self.stage, self.index, self.done_steps = state["stage"], int(state["index"]), int(state["done_steps"])
-        self.code = state["code"].to(device).clone().requires_grad_(True)
+        self.moves.restore(state["moves"])
+        self.rendered = None
         self.begun = state["begun"].to(device)
         grows = self.stage == "noise"
         self.noise = None if state["noise"] is None else [

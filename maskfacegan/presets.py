@@ -17,7 +17,7 @@ class Weights:
     perceptual term where it is measured by our own attribute network, whose distances have another scale than LPIPS.
     ``region``: perceptual distance to the photo inside the edited part, so that a mouth stays this person's mouth.
     ``delta``: squared distance of the code from where the edit began, in units of W's spread. ``others``: attributes that were
-    not asked for stay as the guide read them.
+    not asked for stay as the guide read them. ``tint``: the edited part keeps its colours, unless the edit is about colour.
     """
 
     mse: float = 2.0
@@ -31,6 +31,7 @@ class Weights:
     region: float = 0.0
     delta: float = 0.0
     others: float = 0.0
+    tint: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,11 @@ class Preset:
     drawn noise maps, as the release has it; otherwise the generator's own. ``difference``: the edit is added to the
     photo as a difference of two renderings; otherwise the rendering replaces the photo. ``skin``: the blend holds the skin.
     ``hardened``: the blend mask is a decided region with a feather; otherwise the parser's probability. ``patience``: the edit
-    ends early once the guide is this near the target; 0 never. ``views``: the guide sees the picture, and its mirror image
-    if 2. ``weights``: for local edits; ``everywhere``: for global ones.
+    ends early once the guide is this near the target; 0 never. ``views``: the guide sees the picture, its mirror image if 2, and
+    as many shaken copies as there are more. ``whitened``: the code moves along W's principal axes in units of its spread
+    there; ``rows``: how far the rows of W+ part from each other in the step in which all of them move by 1. ``composed``: the
+    guide judges the edit in the photo as it will be seen and not the rendering. ``weights``: for local edits; ``everywhere``:
+    for global ones.
     """
 
     name: str
@@ -70,6 +74,9 @@ class Preset:
     hardened: bool = False
     patience: float = 0.0
     views: int = 1
+    whitened: bool = False
+    rows: float = 1.0
+    composed: bool = False
     weights: Weights = Weights()
     everywhere: Weights = Weights()
 
@@ -77,19 +84,21 @@ class Preset:
 PAPER = Preset(
     "paper", start="mean", reconstruction=500, from_projection=200, edit=500, edit_global=700, noise=501, rate=1e-3
 )
-_OURS = Weights(classifier=0.02, region=0.02, delta=0.002, others=0.01, features=0.05, global_mse=1.0)
-_OURS_GLOBAL = Weights(classifier=0.02, delta=0.002, others=0.01, features=0.05, global_mse=0.5)
+_OURS = Weights(
+    classifier=0.03, region=0.02, delta=0.1, others=0.02, tint=10.0, features=0.05, global_mse=1.0
+)  # fmt: skip
+_OURS_GLOBAL = Weights(classifier=0.02, delta=0.1, others=0.02, tint=10.0, features=0.05, global_mse=0.5)
 FAST = Preset(
-    "fast", start="projection", reconstruction=60, from_projection=40, edit=60, edit_global=60, noise=0, rate=0.05,
+    "fast", start="projection", reconstruction=60, from_projection=40, edit=80, edit_global=80, noise=0, rate=0.05,
     relative=True, ramp=(0.05, 0.25), dynamic=40, look_every=10, whole=True, coarse=0.6, drawn_noise=False,
-    difference=True,
-    skin=False, hardened=True, patience=0.02, views=2, weights=_OURS, everywhere=_OURS_GLOBAL,
+    difference=True, skin=False, hardened=True, patience=0.02, views=3, whitened=True, rows=0.1, composed=True,
+    weights=_OURS, everywhere=_OURS_GLOBAL,
 )  # fmt: skip
 PREVIEW = Preset(
     "preview", start="projection", reconstruction=20, from_projection=8, edit=24, edit_global=24, noise=0, rate=0.08,
     relative=True, ramp=(0.05, 0.25), dynamic=16, look_every=8, whole=True, coarse=1.0, drawn_noise=False,
-    difference=True,
-    skin=False, hardened=True, patience=0.04, views=1, weights=_OURS, everywhere=_OURS_GLOBAL,
+    difference=True, skin=False, hardened=True, patience=0.04, views=2, whitened=True, rows=0.1, composed=True,
+    weights=_OURS, everywhere=_OURS_GLOBAL,
 )  # fmt: skip
 
 PRESETS: Mapping[str, Preset] = {"preview": PREVIEW, "fast": FAST, "paper": PAPER}

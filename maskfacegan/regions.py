@@ -31,6 +31,10 @@ REGIONS: Mapping[str, str] = {
 """CelebA attribute -> the class it is edited in; every other attribute is edited globally."""
 
 WITH_EARS = frozenset({"Wavy_Hair", "Straight_Hair"})
+COLOURED = frozenset(
+    {"Wearing_Lipstick", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Pale_Skin", "Rosy_Cheeks", "Heavy_Makeup"}
+)  # fmt: skip
+"""Attributes that are about colour, which other edits leave alone."""
 GLOBAL_CLASSES = tuple(name for name in FACE_CLASSES if name != "background")
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
 from data import container
-from workbench.editor import Editor, EditRequest
+from workbench.editor import Cancel, Editor, EditRequest, EditResult, Progress, never, quiet
 from workbench.errors import BadCheckpoint, BadRequest, MissingWeights
 from workbench.face import Face
 from workbench.weights import Store
@@ -45,6 +45,32 @@ class SheetEditor(Protocol):
         ...
 
 
+class Borrower(Protocol):
+    """An editor whose spec says that it takes a reference: an aligned face (3,H,W) in [-1, 1] to borrow from."""
+
+    def edit(
+        self,
+        face: Face,
+        request: EditRequest,
+        *,
+        reference: Tensor | None = None,
+        progress: Progress = quiet,
+        cancel: Cancel = never,
+    ) -> EditResult: ...
+
+
+def carry_out(
+    editor: Editor, face: Face, request: EditRequest, reference: Tensor | None, *, progress: Progress, cancel: Cancel
+) -> EditResult:
+    """``editor.edit``, with the reference for those that take one. Raises BadRequest when another is given one."""
+    if reference is None:
+        return editor.edit(face, request, progress=progress, cancel=cancel)
+    if "reference" not in editor.spec.takes:
+        raise BadRequest(f"{editor.spec.title} borrows nothing; leave the reference out.")
+    borrower = cast(Borrower, editor)
+    return borrower.edit(face, request, reference=reference, progress=progress, cancel=cancel)
+
+
 def _sdflow(store: Store) -> Editor:
     from sdflow.editor import SDFlowEditor
     from sdflow.estimator import SemanticEstimator
@@ -70,6 +96,7 @@ def _sdflow(store: Store) -> Editor:
 def _maskfacegan(store: Store) -> Editor:
     from encoders.compact import AttributeNet
     from maskfacegan.editor import MaskFaceGANEditor
+    from maskfacegan.moves import principal_axes
     from maskfacegan.networks import AttributeFeatures, Networks
 
     # A family without a parser has no masked editing; the error says so and the pages leave it out.
@@ -79,8 +106,10 @@ def _maskfacegan(store: Store) -> Editor:
             f"Masked editing measures likeness with the compact attribute network, which the {store.family.name} family "
             "has not; choose the starter family."
         )
+    generator = store.generator()
+    axes = principal_axes(generator.map, generator.style_dim, store.device)
     networks = Networks(
-        store.generator(), parser.module, guide.module, AttributeFeatures(guide.module), store.latent_avg()
+        generator, parser.module, guide.module, AttributeFeatures(guide.module), store.latent_avg(), axes
     )
     return MaskFaceGANEditor(networks, (store.generator_id, parser.id, guide.id), store.device)
 

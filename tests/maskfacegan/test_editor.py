@@ -107,9 +107,12 @@ def test_an_own_mask_must_be_one_layer_with_something_in_it() -> None:
 def test_the_guide_moves_towards_each_target_and_the_trace_tells_it() -> None:
     face = tiny.face()
     made = tiny.editor()
-    up, down = run(made, face, tiny.ask(smiling=1.0, male=-1.0)), run(made, face, tiny.ask(smiling=-1.0, male=1.0))
-    assert up.stats["after_smiling"] > down.stats["after_smiling"]
-    assert up.stats["after_male"] < down.stats["after_male"]
+    for name in ("smiling", "male"):
+        ends = [
+            run(made, face, tiny.ask(likeness=0.0, **{name: value})).stats[f"after_{name}"] for value in (1.0, -1.0)
+        ]
+        assert ends[0] > ends[1] + 0.001
+    up = run(made, face, tiny.ask(smiling=1.0, male=-1.0, likeness=0.0))
     assert up.stats["target_smiling"] == pytest.approx(0.95)
     kl = [p.terms["classifier"] for p in up.trace if p.stage == "edit"]
     assert kl[-1] < kl[0]
@@ -169,3 +172,24 @@ def test_the_region_can_be_shown_before() -> None:
     assert not made.region(face, tiny.ask()).any()
     assert module.KEPT > 0
     assert set(PRESETS) == {"preview", "fast", "paper"}
+
+
+def test_the_guide_is_shown_the_edit_in_the_photo() -> None:
+    """What the last step read is what the finished picture reads: the edit is judged where it will be seen."""
+    face = tiny.face()
+    plain = replace(PREVIEW, views=1, patience=0.0)
+    readings: list[float] = []
+    for composed in (True, False):
+        job, _ = with_preset(replace(plain, composed=composed), face)
+        while not job.finished:
+            job.step()
+        shown = job.composed(job.render())
+        guide = job.networks.guide(shown).sigmoid()[0, tiny.column("Smiling")]
+        readings.append(abs(float(guide.detach()) - 0.95))
+    assert readings[0] < readings[1]
+
+
+def with_preset(preset: presets.Preset, face: Any) -> Any:
+    made = tiny.editor()
+    wanted = replace(module.plan(made.spec.validate(tiny.ask(smiling=1.0))), preset=preset)
+    return made._begin(face, wanted, 0, None, False)

@@ -9,6 +9,7 @@ from encoders.attributes import CELEBA_ATTRIBUTES
 from encoders.compact import AttributeNet
 from encoders.compact_parser import CompactParser
 from maskfacegan.editor import MaskFaceGANEditor
+from maskfacegan.moves import principal_axes
 from maskfacegan.networks import AttributeFeatures, Networks
 from stylegan2.generator import Generator
 from workbench.editor import EditRequest
@@ -47,7 +48,8 @@ def parser() -> CompactParser:
 def networks() -> Networks:
     guiding = guide()
     mean = torch.zeros(generator().n_latent, WIDTH)
-    return Networks(generator(), parser(), guiding, AttributeFeatures(guiding), mean)
+    axes = principal_axes(generator().map, WIDTH)
+    return Networks(generator(), parser(), guiding, AttributeFeatures(guiding), mean, axes)
 
 
 def editor() -> MaskFaceGANEditor:
