@@ -15,6 +15,8 @@ page = st.navigation(
     [
         st.Page("pages/align_and_project.py", title="Align & project", icon=":material/crop_free:", default=True),
         st.Page("pages/semantic_edit.py", title="Semantic edit", icon=":material/tune:"),
+        st.Page("pages/identity_and_attributes.py", title="Identity & attributes", icon=":material/swap_horiz:"),
+        st.Page("pages/components.py", title="Components", icon=":material/face_retouching_natural:"),
         st.Page("pages/models.py", title="Models", icon=":material/deployed_code:"),
     ]
 )

@@ -42,17 +42,25 @@ def display_width(image: np.ndarray, most: int = 560, tallest: int = 480) -> int
 
 
 def face_overlay(
-    photo: np.ndarray, detections: Sequence[Detection], chosen: int, on_pick: Callable[[int], None]
+    photo: np.ndarray,
+    detections: Sequence[Detection],
+    chosen: int,
+    on_pick: Callable[[int], None],
+    *,
+    key: str = "face_overlay",
+    most: int = 560,
 ) -> None:
-    """Outline all ``detections`` on ``photo`` (H,W,3) uint8; a click on one calls ``on_pick`` with its place."""
+    """Outline all ``detections`` on ``photo`` (H,W,3) uint8; a click on one calls ``on_pick`` with its place.
+
+    ``most`` is the largest width in CSS pixels; two overlays on one page need different values of ``key``.
+    """
     height, width = photo.shape[:2]
     boxes = []
     for found in detections:
         left, top, right, bottom = found.box
         left, top, right, bottom = max(left, 0), max(top, 0), min(right, width), min(bottom, height)
         boxes.append([left / width, top / height, (right - left) / width, (bottom - top) / height])
-    shown = display_width(photo)
-    key = "face_overlay"
+    shown = display_width(photo, most)
 
     def picked() -> None:
         index = st.session_state[key].picked

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -35,10 +35,10 @@ def points(value: float) -> str:
     return "0" if rounded == 0 else f"{rounded:+d}"
 
 
-def row(name: str, before: float, after: float, kind: str) -> str:
+def row(name: str, before: float, after: float, kind: str, marks: Mapping[str, str] = MARKS) -> str:
     """One line of the panel: name, mark, bar from before to after, probability now, change in points."""
     low, high = sorted((before, after))
-    mark = MARKS[kind]
+    mark = marks[kind]
     return (
         f'<tr class="{kind}"><td class="n">{html.escape(title_of(name))}{mark}</td>'
         f'<td class="b"><div class="facet-bar" title="before {percent(before)}, after {percent(after)}">'
@@ -59,23 +59,37 @@ def order(comparison: Comparison, asked: Sequence[str]) -> list[tuple[str, str]]
     return [*((n, "ask") for n in wanted), *((n, "side") for n in side), *((n, "rest") for n in rest)]
 
 
-def panel(comparison: Comparison, asked: Sequence[str]) -> None:
-    """All 40 readouts with the change of each; ``asked`` are the attributes that sliders were moved for."""
+def _summary(comparison: Comparison, asked: Sequence[str]) -> str:
     unasked = [name for name in comparison.unintended if name not in asked]
     if not asked:
-        summary = "Nothing is edited yet: these are the readouts of the projection."
-    elif unasked:
-        summary = f"Changed without being asked: {', '.join(title_of(name) for name in unasked)}."
-    else:
-        summary = "No other attribute moved by more than 15 points."
-    style.small(summary)
+        return "Nothing is edited yet: these are the readouts of the projection."
+    if unasked:
+        return f"Changed without being asked: {', '.join(title_of(name) for name in unasked)}."
+    return "No other attribute moved by more than 15 points."
+
+
+def panel(
+    comparison: Comparison,
+    asked: Sequence[str],
+    *,
+    summary: str = "",
+    marks: Mapping[str, str] = MARKS,
+    before_is: str = "the value before",
+    key: str = "readouts",
+    height: int = PANEL_HEIGHT,
+) -> None:
+    """All 40 readouts with the change of each; ``asked`` are the attributes that sliders were moved for.
+
+    Where nothing is asked for by name, as in a swap, ``summary`` and ``marks`` say what the first two kinds of rows are.
+    """
+    style.small(summary or _summary(comparison, asked))
     before, after = comparison.before.values, comparison.after.values
-    body = "".join(row(name, before[name], after[name], kind) for name, kind in order(comparison, asked))
-    with st.container(height=PANEL_HEIGHT, border=False, key="readouts"):
+    body = "".join(row(name, before[name], after[name], kind, marks) for name, kind in order(comparison, asked))
+    with st.container(height=height, border=False, key=key):
         st.html(f'<table class="facet-read"><tbody>{body}</tbody></table>')
     style.small(
         f"Probability now and its change in points, read by a classifier ({comparison.after.judge}). "
-        "The tick is the value before. A reading is an estimate about a picture, not a fact about a person."
+        f"The tick is {before_is}. A reading is an estimate about a picture, not a fact about a person."
     )
 
 

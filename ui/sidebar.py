@@ -8,6 +8,7 @@ from ui import family as families_of
 from ui import state, style
 from ui.engine import engine, sentences
 from ui.pictures import data_uri
+from ui.studio import studio
 from workbench.devices import available
 from workbench.face import to_uint8
 
@@ -24,7 +25,9 @@ ORIGINS = {
 def _forget() -> None:
     state.wipe()
     with sentences():
-        engine().forget()
+        machine = engine()
+        machine.forget()
+        studio(machine).forget()
 
 
 def show() -> None:

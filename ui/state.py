@@ -8,6 +8,7 @@ from typing import Literal
 import streamlit as st
 
 from ui.jobs import Job
+from workbench import jobs
 from workbench.face import AlignedFace, Detection, Face, Photo
 from workbench.history import History
 
@@ -93,8 +94,8 @@ def choice() -> EngineChoice:
 
 def wipe() -> None:
     """Forget everything of this session, a running step included."""
-    for running in (job(), models_job()):
-        if running is not None:
+    for running in list(st.session_state.values()):
+        if isinstance(running, jobs.Job):
             running.cancel()
     for key in list(st.session_state.keys()):
         del st.session_state[key]

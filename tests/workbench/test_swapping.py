@@ -30,9 +30,9 @@ ENCODERS = {
 MAPPER = {"widths": [28, 24, 24, 24, 512], "rows": 8, "rank": 3}
 
 
-def write_swapping(folder: Path, **other: str) -> Path:
-    """A tiny family with both methods; ``other`` puts false ids into the mappers' headers."""
-    path = write_family(folder)
+def write_swapping(folder: Path, seed: int = 0, **other: str) -> Path:
+    """A tiny family with both methods; ``seed`` makes other generators, ``other`` puts false ids into the mappers' headers."""
+    path = write_family(folder, seed)
     tiny = folder / "tiny"
     bound = {
         "generator": container.read_header(tiny / "generator.safetensors")["id"],
