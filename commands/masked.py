@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,18 @@ from torch import Tensor
 
 from commands.faces import Result, _aligned, engine_of
 from commands.photos import Clock, collect, complain, each, places
-from encoders.attributes import CELEBA_ATTRIBUTES
-from maskfacegan.controls import MODES, control_name, value_of
+from maskfacegan.controls import MODES, value_of
 from maskfacegan.editor import MaskedResult, MaskFaceGANEditor, Snapshot
 from maskfacegan.presets import PRESETS
-from workbench import readout, registry
 from workbench.devices import lock
 from workbench.editor import EditRequest
 from workbench.engine import Engine
-from workbench.errors import BadCheckpoint, BadImage, BadRequest, Cancelled, MissingWeights
+from workbench.errors import BadImage, BadRequest, Cancelled
 from workbench.export import Provenance, save_image, write
 from workbench.face import Face, content_hash
+from workbench.masking import Judged, judged, masked_editor
 
 SAVE_EVERY = 25
-JUDGED = 0.5
 
 
 def mask_edit(options: argparse.Namespace) -> int:
@@ -38,9 +35,7 @@ def mask_edit(options: argparse.Namespace) -> int:
     outputs = places(inputs, options.out, ".png")
     masks = places(inputs, options.save_mask, ".png", "--save-mask")
     engine = engine_of(options)
-    editor = registry.create("maskfacegan", engine.store)
-    if not isinstance(editor, MaskFaceGANEditor):
-        raise BadCheckpoint("The masked editor is another one than expected; install the program again.")
+    editor = masked_editor(engine)
     request = request_of(options, editor)
     own = None if options.mask is None else _read_mask(Path(options.mask), engine.size)
     if own is not None and inputs.many:
@@ -63,11 +58,9 @@ def mask_edit(options: argparse.Namespace) -> int:
         with clock.stage("edit"):
             result = _run(engine, editor, face, request, own, output)
         with clock.stage("judge"):
-            body = _judged(engine, face, result, options)
+            body = _told(judged(engine, face, result))
         with clock.stage("compose"):
-            # Inside its mask the result is finished, seam included; the paste must take it whole.
-            support = None if result.mask is None else (result.mask > 0).float()
-            composed = engine.compose(face, replace(result, mask=support), crop=options.crop, keep_detail=False)
+            composed = engine.compose(face, result, crop=options.crop)
         with clock.stage("write"):
             if output is not None:
                 save_image(output, composed.pixels, Provenance(request, engine.family, result.weights))
@@ -155,42 +148,25 @@ def _resume(path: Path, key: str) -> Mapping[str, Any] | None:
         return None
 
 
-def _judged(engine: Engine, face: Face, result: MaskedResult, options: argparse.Namespace) -> dict[str, Any]:
-    """Success by the judge, the other attributes' mean change, identity, and PSNR outside the mask."""
-    try:
-        network = engine.store.network("judge")
-    except MissingWeights:
-        network = engine.store.network("attributes")
-    with lock(engine.device):
-        before = readout.read(network.module, face.target.to(engine.device), network.id).values
-        after = readout.read(network.module, result.image.to(engine.device), network.id).values
-    asked = [a for a in CELEBA_ATTRIBUTES if result.request.values.get(control_name(a))]
-    judged = {}
-    for name in asked:
-        towards = result.stats[f"target_{control_name(name)}"] > JUDGED
-        judged[control_name(name)] = {
-            "before": round(before[name], 4),
-            "after": round(after[name], 4),
-            "success": (after[name] > JUDGED) == towards,
-        }
-    others = [abs(after[n] - before[n]) for n in CELEBA_ATTRIBUTES if n not in asked]
+def _told(found: Judged) -> dict[str, Any]:
+    """The measurement as JSON."""
+    asked = {
+        name: {"before": round(one.before, 4), "after": round(one.after, 4), "success": one.success}
+        for name, one in found.asked.items()
+    }
     return {
-        "judge": judged,
-        "judge_id": network.id,
-        "judge_guided_too": network.id == engine.store.network("attributes").id,
-        "others_change": round(float(np.mean(others)), 4),
-        "identity": round(engine.identity(result.image, face.target), 4),
-        "psnr_outside": _psnr(result.image, face.target, result.mask),
+        "judge": asked,
+        "judge_id": found.judge,
+        "judge_guided_too": found.guided_too,
+        "others_change": round(found.others, 4),
+        "identity": round(found.identity, 4),
+        "psnr_inside": _rounded(found.psnr_inside),
+        "psnr_outside": _rounded(found.psnr_outside),
     }
 
 
-def _psnr(image: Tensor, target: Tensor, mask: Tensor | None) -> float | None:
-    """PSNR in dB (peak 2) where ``mask`` is 0; None for no difference at all."""
-    outside = torch.ones_like(image[:1], dtype=torch.bool) if mask is None else mask == 0
-    if not bool(outside.any()):
-        return None
-    error = float((image - target)[:, outside[0]].square().mean())
-    return None if error == 0 else round(10 * float(np.log10(4 / error)), 2)
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)
 
 
 def _read_mask(path: Path, size: int) -> Tensor:

@@ -29,6 +29,7 @@ class MaskedResult(EditResult):
     """An EditResult with the loss ``trace``; ``mask`` is the blend mask, exactly 0 where the photo's pixels stay."""
 
     trace: tuple[Point, ...] = ()
+    on_photo: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +105,7 @@ class MaskFaceGANEditor:
         if wanted.neutral:
             progress(1.0, "Done")
             stats = {"steps": 0.0, "seconds": 0.0}
-            return MaskedResult(face.image, face.latent.code, None, request, stats, self._weights)
+            return MaskedResult(face.image, face.latent.code, None, request, stats, self._weights, on_photo=False)
         began = time.perf_counter()
         self._stop(cancel)
         progress(0.0, "Finding the parts of the face")
@@ -134,7 +135,7 @@ class MaskFaceGANEditor:
         progress(1.0, "Done")
         return MaskedResult(
             image.to(face.image.device, face.image.dtype), code, weight.to(face.image.device), request, stats,
-            self._weights, tuple(trace),
+            self._weights, trace=tuple(trace),
         )  # fmt: skip
 
     @torch.no_grad()

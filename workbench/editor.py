@@ -132,7 +132,8 @@ class EditResult:
     """What an editor gives back.
 
     ``image`` (3,H,W) float in [-1, 1]; ``code`` (L,512) or None; ``mask`` (1,H,W) in [0, 1], 0 where nothing may change, or
-    None; ``stats`` (NFE, steps, seconds, log-likelihood ...); ``weights`` ids of the weights that took part.
+    None; ``stats`` (NFE, steps, seconds, log-likelihood ...); ``weights`` ids of the weights that took part. ``on_photo``:
+    ``image`` is the aligned photo with the edit finished in it, not a rendering to be compared with the projection's.
     """
 
     image: Tensor
@@ -141,6 +142,7 @@ class EditResult:
     request: EditRequest
     stats: Mapping[str, float] = field(default_factory=dict)
     weights: tuple[str, ...] = ()
+    on_photo: bool = False
 
 
 class Editor(Protocol):

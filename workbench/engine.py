@@ -363,18 +363,19 @@ class Engine:
         """The whole photo with the edited face in it, or the face alone with ``crop``.
 
         ``keep_detail`` adds what the edit changed to the photo's own pixels (a neutral edit gives the photo back bit
-        for bit); without it the generator's pixels take the face's place.
+        for bit); without it, and for results that are on the photo already, the result's pixels take the face's place.
         """
-        key = content_hash(
-            face.hash, face.aligned.photo.hash, result.image, result.mask, crop, keep_detail, colour_match
-        )
+        keep = keep_detail and not result.on_photo
+        key = content_hash(face.hash, face.aligned.photo.hash, result.image, result.mask, crop, keep, colour_match)
 
         def make() -> Photo:
-            base = face.image if keep_detail else None
+            base = face.image if keep else None
             if crop:
-                added = face.target + result.image - face.image if keep_detail else result.image
+                added = face.target + result.image - face.image if keep else result.image
                 return Photo(to_uint8(added), face.aligned.photo.name, hash=key)
-            pasted = paste_back(face.aligned, result.image, base=base, colour_match=colour_match, mask=result.mask)
+            # Inside its mask a result is finished, seam included: weighing it once more would fade the edit.
+            support = None if result.mask is None else (result.mask > 0).float()
+            pasted = paste_back(face.aligned, result.image, base=base, colour_match=colour_match, mask=support)
             return replace(pasted, hash=key)
 
         return self._composed.get(key, make)

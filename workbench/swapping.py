@@ -133,7 +133,7 @@ class Swapping:
                 codes = anchored_codes(method, a, b, projection, strengths)
             else:
                 codes = swap_codes(method, a, b, strengths)
-            return method.synth(codes)[0], codes[0]
+            return method.synth(codes)[0].clamp(-1, 1), codes[0]
 
         with lock(device):
             image, code = run()
