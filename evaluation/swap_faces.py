@@ -5,6 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ GENERATED = 1 << 41
 class Pairs:
     """Pair i is ``identities[i]`` on ``attributes[i]``; ``kind`` names the source and ``left_out`` what was not usable.
 
-    ``others`` (M,3,S,S) are more pictures of the same kind, in none of the pairs: what a set of swaps is compared with.
+    ``others`` (M,3,S,S) is what a set of swaps is compared with: more pictures of the same kind, in none of the pairs, or
+    all there are where those would be fewer than the pairs.
     """
 
     kind: str
@@ -92,7 +94,7 @@ def photo_pairs(engine: Engine, place: Path, count: int, seed: int, others: int)
                 bad.append(f"{name}: {error}")
 
     faces = usable()
-    chosen = [face for face, _ in zip(faces, range(2 * count), strict=False)]
+    chosen = list(islice(faces, 2 * count))
     if len(chosen) < 2:
         raise BadImage(f"'{place}' holds {len(chosen)} usable pictures; a pair needs two.")
     half = min(count, len(chosen))
@@ -100,9 +102,9 @@ def photo_pairs(engine: Engine, place: Path, count: int, seed: int, others: int)
     step = count if len(chosen) == 2 * count else max(half // 2, 1)
     identities = tuple(chosen[:half])
     attributes = tuple(chosen[(i + step) % len(chosen)] for i in range(half))
-    rest = [to_tensor(face.image) for face, _ in zip(faces, range(others), strict=False)]
-    more = torch.stack(rest or [to_tensor(face.image) for face in chosen])
-    return Pairs("photos", identities, attributes, more, tuple(bad))
+    rest = list(islice(faces, others))
+    rest = rest if len(rest) >= half else [*chosen, *rest]
+    return Pairs("photos", identities, attributes, torch.stack([to_tensor(f.image) for f in rest]), tuple(bad))
 
 
 def generated_pairs(engine: Engine, count: int, seed: int, others: int) -> Pairs:
