@@ -75,9 +75,10 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("method", metavar="METHOD", help="which method or protocol")
     evaluate.add_argument("rest", nargs=argparse.REMAINDER, metavar="OPTIONS", help="its options, --json among them")
-    bench = commands.add_parser("bench", help="measure: synthesis, slider, load, align ...")
+    bench = commands.add_parser("bench", help="measure: synthesis, slider, load, align, mask-edit ...")
     bench.add_argument("name", metavar="NAME")
     bench.add_argument("--repeats", type=int, help="how often to measure")
+    bench.add_argument("--faces", metavar="FOLDER", help="aligned photos for those that edit (default: sample faces)")
     bench.add_argument("--json", action="store_true", help="print one JSON object")
     return whole
 

@@ -24,6 +24,13 @@ class Protocol:
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "idswap": Protocol("evaluation.idswap:command", "identity and attribute swapping, on photos and generated faces"),
+    "iafaces": Protocol("evaluation.components:command", "edits of face parts: reconstruction, curves, one eye alone"),
+    "maskfacegan": Protocol("evaluation.maskfacegan:command", "masked edits: success by the judge, what else changed"),
+    "sdflow": Protocol(
+        "evaluation.semantic:command", "semantic edits: success, identity and unintended change by strength"
+    ),
+    "compare": Protocol("evaluation.compare:command", "every editing method on the same faces, at matched success"),
+    "folders": Protocol("evaluation.folders:command", "metrics between two folders of pictures"),
 }
 
 

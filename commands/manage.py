@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 import json
 from collections.abc import Mapping
 from importlib import import_module
@@ -101,10 +102,14 @@ def benches() -> tuple[str, ...]:
 
 def bench(options: argparse.Namespace) -> int:
     """Measure one thing and print medians."""
-    if options.name not in benches():
+    name = options.name.replace("-", "_")
+    if name not in benches():
         raise BadRequest(f"There is no measurement called '{options.name}'; there are: {', '.join(benches())}.")
-    module = import_module(f"evaluation.bench_{options.name}")
-    found = module.run(options.repeats) if options.repeats else module.run()
+    module = import_module(f"evaluation.bench_{name}")
+    asked = {key: value for key in ("repeats", "faces") if (value := getattr(options, key, None)) is not None}
+    if "faces" in asked and "faces" not in inspect.signature(module.run).parameters:
+        raise BadRequest(f"The measurement '{options.name}' takes no faces; leave --faces out.")
+    found = module.run(**asked)
     if options.json:
         print(json.dumps(found), flush=True)
         return 0

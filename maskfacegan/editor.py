@@ -67,6 +67,10 @@ class _Kept:
             while len(self._items) > self._capacity:
                 self._items.popitem(last=False)
 
+    def clear(self) -> None:
+        with self._lock:
+            self._items.clear()
+
 
 class MaskFaceGANEditor:
     """Changes one part of an aligned face, or one global attribute, and leaves every other pixel of it alone.
@@ -79,6 +83,10 @@ class MaskFaceGANEditor:
         self.spec = spec()
         self._networks, self._weights, self._device = networks, weights, torch.device(device)
         self._kept = _Kept(KEPT)
+
+    def forget(self) -> None:
+        """Drop all reconstructions that are kept of photos."""
+        self._kept.clear()
 
     def edit(
         self, face: Face, request: EditRequest, *, progress: Progress = quiet, cancel: Cancel = never

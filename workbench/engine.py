@@ -21,7 +21,7 @@ from workbench import project as projection
 from workbench.align import Backend, already_aligned, find_faces
 from workbench.cache import LRU
 from workbench.crop import crop, ffhq_quad
-from workbench.devices import choose, lock, plain
+from workbench.devices import choose, dtype_of, lock, plain
 from workbench.editor import Cancel, Editor, EditorSpec, EditRequest, EditResult, Progress, never, quiet
 from workbench.errors import BadRequest, Cancelled, MissingWeights, WrongSpace
 from workbench.face import (
@@ -38,8 +38,10 @@ from workbench.face import (
 )
 from workbench.manifest import open_family
 from workbench.measure import Measurer
+from workbench.onward import moved_code
 from workbench.paste import paste_back
 from workbench.readout import Comparison
+from workbench.references import References
 from workbench.weights import Store
 
 Mode = Literal["encoder", "refined"]
@@ -50,8 +52,8 @@ class Engine:
 
     ``family`` is a name in ``family_file`` (default ``data/weights.toml``); ``device`` is "cpu", "cuda", "mps" or
     "auto"; ``detector`` finds the faces: "starter", the family's own, or the package "face-alignment" with the weights
-    of the family "helpers". Raises BadRequest for an unknown family, detector or device, MissingWeights and
-    BadCheckpoint when a file is used.
+    of the family "helpers"; ``precision`` is that of the generator's convolutions, "float32" or "bfloat16". Raises
+    BadRequest for an unknown family, detector, device or precision, MissingWeights and BadCheckpoint when a file is used.
     """
 
     def __init__(
@@ -61,11 +63,12 @@ class Engine:
         *,
         family_file: Path | str | None = None,
         detector: str = "starter",
+        precision: str = "float32",
     ) -> None:
         self._detector, self._family_file = detectors.check(detector), family_file
         self._device = choose(device)
         self._family = open_family(family, family_file)
-        self._store = Store(self._family, self._device)
+        self._store = Store(self._family, self._device, dtype_of(precision))
         self._detections: LRU[tuple[Detection, ...]] = LRU(32)
         self._aligned: LRU[AlignedFace] = LRU(32)
         self._faces: LRU[Face] = LRU(32)
@@ -74,6 +77,7 @@ class Engine:
         self._sheets: LRU[Tensor] = LRU(8)
         self._composed: LRU[Photo] = LRU(4)
         self._editors: LRU[Editor] = LRU(8)
+        self.references = References(self.sample_faces, self.random_face)
         self._backends: LRU[Backend] = LRU(1)
 
     @property
@@ -228,15 +232,15 @@ class Engine:
         return tuple(self.face_from_code(latent, f"sample {i + 1}") for i, latent in enumerate(made))
 
     def keep(self, face: Face, result: EditResult, *, keep_detail: bool = True) -> Face:
-        """The edited face as a new start: its photo is the composed one, its code the edited one. Raises BadRequest."""
-        if result.code is None:
-            raise BadRequest(f"The editor '{result.request.editor}' gives no code, so its result is no new start.")
+        """The edited face as a new start: the composed photo, with the edited code, or one moved by what was drawn."""
         started = time.perf_counter()
         photo = self.compose(face, result, keep_detail=keep_detail)
         face_only = self.compose(face, result, crop=True, keep_detail=keep_detail)
         aligned = replace(face.aligned, photo=photo, image=face_only.pixels)
-        latent = replace(face.latent, code=result.code.detach().float().cpu().clone())
-        return self._face(aligned, latent, to_tensor(face_only.pixels), face.mode, started)
+        target = to_tensor(face_only.pixels)
+        code = result.code if result.code is not None else moved_code(self._store, self._device, face, target)
+        latent = replace(face.latent, code=code.detach().float().cpu().clone())
+        return self._face(aligned, latent, target, face.mode, started)
 
     # editing
 
@@ -260,16 +264,19 @@ class Engine:
     def edit(self, face: Face, request: EditRequest, progress: Progress = quiet, cancel: Cancel = never) -> EditResult:
         """Carry out ``request`` on ``face``; kept, so asking again is free. ``stats["seconds"]`` is what it cost.
 
-        Raises BadRequest (unknown editor, control or value), WrongSpace (the face of another generator), Cancelled.
+        A reference that ``request`` names is looked up in ``references``. Raises BadRequest (unknown editor, control, value or
+        reference), WrongSpace (the face of another generator), Cancelled.
         """
         editor = self._editor(request.editor)
         editor.spec.validate(request)
         self._check_space(face.latent)
+        reference = self.references.find(request.reference) if request.reference else None
 
         def run() -> EditResult:
             started = time.perf_counter()
             with lock(self._device) as held:
-                result = editor.edit(face, request, progress=held.outside(progress), cancel=held.outside(cancel))
+                tell, stop = held.outside(progress), held.outside(cancel)
+                result = registry.carry_out(editor, face, request, reference, progress=tell, cancel=stop)
             seconds = time.perf_counter() - started
             code = None if result.code is None else plain(result.code)
             return replace(result, image=plain(result.image), code=code, stats={**result.stats, "seconds": seconds})
@@ -363,15 +370,16 @@ class Engine:
         """The whole photo with the edited face in it, or the face alone with ``crop``.
 
         ``keep_detail`` adds what the edit changed to the photo's own pixels (a neutral edit gives the photo back bit
-        for bit); without it, and for results that are on the photo already, the result's pixels take the face's place.
+        for bit); without it the result's pixels take the face's place. What changed is told from the projection, or from the
+        aligned photo for results that are on the photo already.
         """
-        keep = keep_detail and not result.on_photo
-        key = content_hash(face.hash, face.aligned.photo.hash, result.image, result.mask, crop, keep, colour_match)
+        key = content_hash(face.hash, face.aligned.photo.hash, result.image, result.mask, crop, keep_detail, colour_match)
 
         def make() -> Photo:
-            base = face.image if keep else None
+            unedited = face.target if result.on_photo else face.image
+            base = unedited if keep_detail else None
             if crop:
-                added = face.target + result.image - face.image if keep else result.image
+                added = face.target + (result.image - unedited) if keep_detail else result.image
                 return Photo(to_uint8(added), face.aligned.photo.name, hash=key)
             # Inside its mask a result is finished, seam included: weighing it once more would fade the edit.
             support = None if result.mask is None else (result.mask > 0).float()
@@ -386,7 +394,7 @@ class Engine:
         Nothing is lost but time: what is asked for again is made again.
         """
         kept = (self._detections, self._aligned, self._faces, self._edits)
-        for cache in (*kept, self._sheets, self._composed, self._editors, self._measure):
+        for cache in (*kept, self._sheets, self._composed, self._editors, self._measure, self.references):
             cache.clear()
 
     def _check_space(self, latent: Latent) -> None:

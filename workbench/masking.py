@@ -1,0 +1,107 @@
+"""Masked edits beside the engine: the family's masked editor, and what one edit did by a judge that did not guide it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import log10
+
+import numpy as np
+from torch import Tensor, ones_like
+from torch import bool as boolean
+
+from encoders.attributes import CELEBA_ATTRIBUTES
+from maskfacegan.controls import control_name
+from maskfacegan.editor import MaskFaceGANEditor
+from workbench import readout, registry
+from workbench.devices import lock
+from workbench.editor import EditResult
+from workbench.engine import Engine
+from workbench.errors import BadCheckpoint, MissingWeights
+from workbench.face import Face
+
+HALF = 0.5
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One attribute that was asked for: the judge's probabilities, and whether it says what was wanted afterwards."""
+
+    before: float
+    after: float
+    towards: bool
+
+    @property
+    def success(self) -> bool:
+        return (self.after > HALF) == self.towards
+
+    @property
+    def moved(self) -> float:
+        """How far the probability went the way that was asked for."""
+        return (self.after - self.before) * (1 if self.towards else -1)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What an edit did. ``asked`` by control name; ``others``: mean change of the other attributes' probabilities; ``identity``:
+    cosine of result and photo; PSNR in dB (peak 2) to the photo inside and outside the mask, None where nothing differs."""
+
+    asked: Mapping[str, Asked]
+    judge: str
+    guided_too: bool
+    others: float
+    identity: float
+    psnr_inside: float | None
+    psnr_outside: float | None
+
+
+def masked_editor(engine: Engine) -> MaskFaceGANEditor:
+    """A masked editor on the networks of ``engine``, with reconstructions of its own. Raises MissingWeights, BadCheckpoint."""
+    editor = registry.create("maskfacegan", engine.store)
+    if not isinstance(editor, MaskFaceGANEditor):
+        raise BadCheckpoint("The masked editor is another one than expected; install the program again.")
+    return editor
+
+
+def readings(engine: Engine, image: Tensor) -> Mapping[str, float]:
+    """The judge's probabilities of CelebA's attributes for ``image`` (3,S,S) in [-1, 1]."""
+    network = engine.store.network(_judge(engine))
+    with lock(engine.device):
+        return readout.read(network.module, image.to(engine.device), network.id).values
+
+
+def judged(engine: Engine, face: Face, result: EditResult) -> Judged:
+    """Measure ``result``, a masked edit of ``face``. A family without a judge is measured by its guide, and says so."""
+    network = engine.store.network(_judge(engine))
+    before, after = readings(engine, face.target), readings(engine, result.image)
+    names = [a for a in CELEBA_ATTRIBUTES if result.request.values.get(control_name(a))]
+    asked = {
+        control_name(a): Asked(before[a], after[a], result.stats[f"target_{control_name(a)}"] > HALF) for a in names
+    }
+    others = [abs(after[n] - before[n]) for n in CELEBA_ATTRIBUTES if n not in names]
+    inside = ones_like(result.image[:1], dtype=boolean) if result.mask is None else result.mask > 0
+    return Judged(
+        asked,
+        network.id,
+        network.id == engine.store.network("attributes").id,
+        float(np.mean(others)),
+        engine.identity(result.image, face.target),
+        psnr(result.image, face.target, inside[0]),
+        psnr(result.image, face.target, ~inside[0]),
+    )
+
+
+def psnr(image: Tensor, target: Tensor, where: Tensor) -> float | None:
+    """PSNR in dB (peak 2) of ``image`` to ``target`` (3,H,W) in [-1, 1] at ``where`` (H,W) bool; None for no difference."""
+    if not bool(where.any()):
+        return None
+    error = float((image - target)[:, where].square().mean())
+    return None if error == 0 else 10 * log10(4 / error)
+
+
+def _judge(engine: Engine) -> str:
+    try:
+        engine.store.network("judge")
+    except MissingWeights:
+        return "attributes"
+    return "judge"
