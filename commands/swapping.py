@@ -14,7 +14,7 @@ from idswap.swap import Strengths
 from workbench.engine import Engine
 from workbench.errors import BadRequest, NoFace
 from workbench.export import Provenance, save_image
-from workbench.face import AlignedFace, Face, to_tensor, to_uint8
+from workbench.face import AlignedFace, Face, to_tensor
 from workbench.images import load_image
 from workbench.swapping import Swapping, described
 
@@ -31,21 +31,26 @@ def swap(options: argparse.Namespace) -> int:
 
     def work(path: Path) -> tuple[Mapping[str, Any], str]:
         clock = Clock()
-        identity = _face(engine, who, options, clock)
-        attributes = _face(engine, path, options, clock)
+        with clock.stage("align identity"):
+            identity = aligned_of(engine, who, options.aligned)
+        with clock.stage("align attributes"):
+            attributes = aligned_of(engine, path, options.aligned)
         with clock.stage("encode"):
             for face in (identity, attributes):
                 swapping.codes(options.method, face)
+        start: Face | AlignedFace = attributes
+        if options.base == "photo":
+            with clock.stage("project attributes"):
+                start = engine.project(attributes, "encoder")
         with clock.stage("swap"):
-            result = swapping.swap(options.method, identity, attributes, strengths, base=options.base)
-        keep = options.base == "photo"
+            result = swapping.swap(options.method, identity, start, strengths, base=options.base)
         with clock.stage("compose"):
-            composed = engine.compose(attributes, result, crop=options.crop, keep_detail=keep)
+            shown = swapping.place(start, result, crop=True, base=options.base)
+            pixels = shown if options.crop else swapping.place(start, result, base=options.base)
         with clock.stage("write"):
-            save_image(out, composed.pixels, Provenance(result.request, engine.family, result.weights))
-        shown = attributes.target + result.image - attributes.image if keep else result.image
-        shown = to_tensor(to_uint8(shown))
-        to_identity, to_attributes = (engine.identity(shown, face.target) for face in (identity, attributes))
+            save_image(out, pixels, Provenance(result.request, engine.family, result.weights))
+        first, second = (to_tensor(face.image) for face in (identity, attributes))
+        to_identity, to_attributes = (engine.identity(to_tensor(shown), one) for one in (first, second))
         body = {
             "identity": str(who),
             "attributes": str(path),
@@ -55,14 +60,11 @@ def swap(options: argparse.Namespace) -> int:
             "attribute_strength": strengths.attributes,
             "identity_to_identity": round(to_identity, 4),
             "identity_to_attributes": round(to_attributes, 4),
-            "sources_apart": round(engine.identity(identity.target, attributes.target), 4),
+            "sources_apart": round(engine.identity(first, second), 4),
             "weights": list(result.weights),
-            "warnings": [
-                *remarks(identity.aligned, attributes.aligned),
-                *(_projected(identity, attributes) if keep else ()),
-            ],
+            "warnings": [*remarks(identity, attributes), *(start.warnings if isinstance(start, Face) else ())],
             "request": json.loads(result.request.to_json()),
-            "size": list(composed.size),
+            "size": [pixels.shape[1], pixels.shape[0]],
             "seconds": clock.rounded(),
             "output": str(out),
         }
@@ -70,17 +72,6 @@ def swap(options: argparse.Namespace) -> int:
         return body, f"{path}: {scores}; written to {out}"
 
     return each([what], work, options.json)
-
-
-def _face(engine: Engine, path: Path, options: argparse.Namespace, clock: Clock) -> Face:
-    with clock.stage(f"align {path.name}"):
-        aligned = aligned_of(engine, path, options.aligned)
-    with clock.stage(f"project {path.name}"):
-        return engine.project(aligned, "encoder")
-
-
-def _projected(*faces: Face) -> list[str]:
-    return [warning for face in faces for warning in face.warnings]
 
 
 def remarks(*faces: AlignedFace) -> list[str]:

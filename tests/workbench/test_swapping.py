@@ -19,9 +19,9 @@ from idswap.swap import Strengths
 from tests.tiny_family import write_family
 from workbench.engine import Engine
 from workbench.errors import BadCheckpoint, BadRequest, WrongSpace
-from workbench.face import Face
+from workbench.face import AlignedFace, Face
 from workbench.images import load_image
-from workbench.swapping import METHODS, Swapping
+from workbench.swapping import METHODS, Base, Swapping
 
 ENCODERS = {
     "nitzan_attributes": (CompactAttributes, {"widths": [4, 8], "input_size": 16, "dim": 12}),
@@ -145,6 +145,31 @@ def test_the_command_writes_and_reports(name: str, manifest: Path, tmp_path: Pat
     assert cli.main([*words, "--base", "photo"]) == 0
     assert "written to" in capsys.readouterr().out
     assert Image.open(out).size == (48, 48)
+
+
+@pytest.mark.parametrize(("base", "projections"), [("w", 0), ("photo", 1)])
+def test_the_command_projects_only_what_it_starts_from(
+    base: str, projections: int, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    calls = []
+    project = Engine.project
+
+    def counted(engine: Engine, aligned: AlignedFace, mode: str) -> Face:
+        calls.append(aligned.photo.name)
+        return project(engine, aligned, "encoder")
+
+    monkeypatch.setattr(Engine, "project", counted)
+    a, b, out = photo(tmp_path / "a.png", 1), photo(tmp_path / "b.png", 2), tmp_path / "out.png"
+    words = ["swap", "--identity", str(a), "--attributes", str(b), "--out", str(out), "--aligned", "--base", base]
+    assert cli.main([*words, "--manifest", str(manifest)]) == 0
+    assert calls == ["b.png"] * projections
+    engine = Engine(family_file=manifest)
+    first, second = (engine.use_aligned(load_image(path)) for path in (a, b))
+    start = project(engine, second, "encoder") if base == "photo" else second
+    swapping = Swapping(engine)
+    where: Base = "photo" if base == "photo" else "w"
+    wanted = swapping.place(start, swapping.swap("nitzan", first, start, base=where), base=where)
+    assert np.array_equal(np.asarray(Image.open(out)), wanted)
 
 
 def test_the_command_says_what_is_wrong(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
