@@ -25,10 +25,11 @@ def swap_dirs(options: argparse.Namespace) -> int:
         job = _job(options, ledger)
         sheet = out / "sheet.png"
         failed = tell(job.all(identities, attributes, out, sheet), ledger, options.json)
-        made = sheet.is_file()
-        ledger.note("sheet", str(sheet) if made else None)
-        body = {"sheet": str(sheet) if made else None, "rows": len(attributes), "columns": len(identities)}
-        emit(body | {"failed": failed}, f"{sheet}: {len(attributes)} x {len(identities)}", options.json)
+        made = None if job.sheet is None else str(job.sheet)
+        ledger.note("sheet", made)
+        body = {"sheet": made, "rows": len(attributes), "columns": len(identities), "failed": failed}
+        size = f"{len(attributes)} x {len(identities)} pictures, {failed} failed"
+        emit(body, f"{made}: {size}" if made else f"No sheet: {size}", options.json)
     return 1 if failed else 0
 
 

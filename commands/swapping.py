@@ -29,10 +29,11 @@ def swap(options: argparse.Namespace) -> int:
     swapping = Swapping(engine)
     strengths = Strengths(options.identity_strength, options.attribute_strength)
 
+    clock = Clock()
+    with clock.stage("align identity"):
+        identity = aligned_of(engine, who, options.aligned)
+
     def work(path: Path) -> tuple[Mapping[str, Any], str]:
-        clock = Clock()
-        with clock.stage("align identity"):
-            identity = aligned_of(engine, who, options.aligned)
         with clock.stage("align attributes"):
             attributes = aligned_of(engine, path, options.aligned)
         with clock.stage("encode"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import cv2
 import numpy as np
 
@@ -24,3 +26,11 @@ class ContactSheet:
             picture = cv2.resize(picture, (self.tile, self.tile), interpolation=method)
         y, x = row * self.tile, column * self.tile
         self.pixels[y : y + self.tile, x : x + self.tile] = picture
+
+    def without(self, rows: Collection[int], columns: Collection[int]) -> np.ndarray:
+        """The sheet (H,W,3) without some of its rows and columns: those of pictures that could not be used."""
+        height, width = (side // self.tile for side in self.pixels.shape[:2])
+        tiles = self.pixels.reshape(height, self.tile, width, self.tile, 3)
+        kept = [[at for at in range(count) if at not in out] for count, out in ((height, rows), (width, columns))]
+        chosen = tiles[kept[0]][:, :, kept[1]]
+        return np.ascontiguousarray(chosen).reshape(len(kept[0]) * self.tile, len(kept[1]) * self.tile, 3)

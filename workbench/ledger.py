@@ -44,7 +44,7 @@ class Ledger:
         if not isinstance(entry, dict) or entry.get("key") != key or not output.exists():
             return None
         self._items[name] = entry
-        return entry
+        return {name: value for name, value in entry.items() if name != "key"}
 
     def add(self, output: Path, key: str, body: Mapping[str, Any]) -> None:
         """Note a finished output."""

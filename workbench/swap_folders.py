@@ -74,6 +74,7 @@ class FolderSwaps:
         self.engine, self.swapping, self.order, self.read, self.ledger = engine, swapping, order, read, ledger
         self.weights = swapping.weights(order.method)
         self.request = request_of(order.method, order.strengths, order.base)
+        self.sheet: Path | None = None
 
     def source(self, path: Path) -> Source:
         """The identity in ``path``, encoded."""
@@ -86,8 +87,8 @@ class FolderSwaps:
     ) -> Iterator[Made | Failed]:
         """Every identity on every attribute photo, as ``out``/ATTRIBUTES/IDENTITY.png, and a contact sheet.
 
-        The sheet's first row shows the identities and its first column the attribute photos. Only one attribute photo is
-        in memory at a time.
+        The sheet's first row shows the identities and its first column the attribute photos, those that could be used. Only
+        one attribute photo is in memory at a time.
         """
         columns, rows = distinct_names(identities), distinct_names(attributes)
         table = ContactSheet(len(rows) + 1, len(columns) + 1, self.engine.size)
@@ -101,11 +102,13 @@ class FolderSwaps:
             self.engine.forget()
         if not sources:
             return
+        unused: set[int] = set()
         for row, path in enumerate(rows):
             try:
                 face = self.attributes(path)
                 table.put(row + 1, 0, _aligned(face).image)
             except Exception as error:
+                unused.add(row + 1)
                 yield _failed(path, error)
                 continue
             for at, who in enumerate(columns):
@@ -119,7 +122,11 @@ class FolderSwaps:
                 except Exception as error:
                     yield _failed(output, error)
             self.engine.forget()
-        save_image(sheet, table.pixels, Provenance(self.request, self.engine.family, self.weights))
+        if len(unused) == len(rows):
+            return
+        missing = {at + 1 for at, path in enumerate(columns) if path not in sources}
+        self.sheet = sheet
+        save_image(sheet, table.without(unused, missing), Provenance(self.request, self.engine.family, self.weights))
 
     def pairs(self, pairs: Sequence[tuple[Path, Path]], out: Path) -> Iterator[Made | Failed]:
         """Each identity on the attribute photo of the same name, as ``out``/NAME.png."""

@@ -101,18 +101,21 @@ def test_all_combinations_with_a_broken_file_and_a_second_call(
     assert request is not None
     assert request.editor == "swap-nitzan"
     size = Image.open(out / "1" / "1.png").size[0]
-    assert Image.open(out / "sheet.png").size == (4 * size, 4 * size)
+    assert Image.open(out / "sheet.png").size == (3 * size, 4 * size)  # the broken file has no column
 
     table = np.asarray(Image.open(out / "sheet.png"))
     tile = np.asarray(Image.open(out / "10" / "1.png"))
-    # Rows by name: 1, 10, 2; columns by name: 1, 10, bad.
+    # Rows by name: 1, 10, 2; columns by name: 1, 10.
     assert np.array_equal(table[2 * size : 3 * size, size : 2 * size], tile)
 
     # A second call leaves what is there, makes what is gone, and makes all anew for other settings.
     before = (out / "1" / "1.png").stat().st_mtime_ns
     (out / "2" / "1.png").unlink()
     assert cli.main(command) == 1
-    assert sum(one["kept"] for one in lines(capsys)[:-1]) == 5
+    again = lines(capsys)
+    assert sum(one["kept"] for one in again[:-1]) == 5
+    # A result is told in the same words, whether it was there or not.
+    assert {frozenset(one) for one in again[:-1]} == {frozenset(told[0])}
     assert (out / "1" / "1.png").stat().st_mtime_ns == before
     assert (out / "2" / "1.png").is_file()
     assert cli.main([*command, "--identity-strength", "0.5"]) == 1
@@ -191,6 +194,17 @@ def test_a_sheet_stays_within_its_bound():
     sheet.put(99, 2, np.zeros((512, 512, 3), np.uint8))
     assert sheet.pixels[-1, -1].tolist() == [0, 0, 0]
     assert sheet.pixels[0, 0].tolist() == [255, 255, 255]
+
+
+def test_a_sheet_leaves_out_what_could_not_be_used():
+    sheet = ContactSheet(3, 4, 8)
+    for row in range(3):
+        for column in range(4):
+            sheet.put(row, column, np.full((8, 8, 3), 10 * row + column, np.uint8))
+    left = sheet.without({1}, {0, 2})
+    assert left.shape == (16, 16, 3)
+    assert left[::8, ::8, 0].tolist() == [[1, 3], [21, 23]]
+    assert np.array_equal(sheet.without((), ()), sheet.pixels)
 
 
 def test_a_swap_that_comes_back_is_recognised(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
