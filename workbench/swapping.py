@@ -147,7 +147,7 @@ class Swapping:
 
         @torch.inference_mode()
         def run() -> Tensor:
-            return method.synth(codes[None].to(device))[0]
+            return method.synth(codes[None].to(device))[0].clamp(-1, 1)
 
         with lock(device):
             return plain(run())
