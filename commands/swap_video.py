@@ -104,7 +104,7 @@ def swap_video(options: argparse.Namespace) -> int:
             "output": str(out),
         }
         ledger.add(out, key, body)
-        text = f"{path}: {report['frames']} frames in {seconds:.1f} s, identity {report['identity']['to_identity']}"
+        text = f"{path}: {report['frames']} frames in {seconds:.1f} s, identity {report['identity_coherence']['to_identity']}"
         return {**body, "kept": False}, f"{text}; written to {out}"
 
     # Clips of several calls share a folder, so each has a manifest of its own.

@@ -82,7 +82,7 @@ class VideoSwap:
         return {
             "frames": self.counts.frames,
             "frames_without_face": self.counts.without_face,
-            "identity": self.coherence.told(),
+            "identity_coherence": self.coherence.told(),
             "landmark_jitter": self.jitter.told(),
             "landmark_jitter_input": self.jitter_input.told(),
         }

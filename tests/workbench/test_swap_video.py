@@ -135,7 +135,7 @@ def test_frames_stream_and_a_lost_face_leaves_the_frame_alone(
         assert np.array_equal(frame, whole[at]) == (at == 2)
     report = job.report()
     assert (report["frames"], report["frames_without_face"]) == (5, 1)
-    assert report["identity"]["to_identity"] is not None
+    assert report["identity_coherence"]["to_identity"] is not None
     assert report["landmark_jitter"] is None  # the tiny family has no landmark network
 
 
@@ -153,6 +153,8 @@ def test_the_command_writes_a_clip_of_the_same_length(
     assert (body["frames"], body["rate"], body["sound"], body["kept"]) == (6, 12, False, False)
     assert "ffmpeg is not installed" in captured.err
     assert body["request"]["editor"] == "swap-nitzan"
+    assert body["identity"] == str(who)
+    assert body["identity_coherence"]["to_identity"] is not None
     # The source says that it is a swap itself, and the result says what it is.
     assert "clip.mp4: This picture is a swap" in captured.err
     packet = mp4_packet(out)
