@@ -56,7 +56,8 @@ class Unit(nn.Module):
 class Mixed(nn.Module):
     """Parallel branches, concatenated. ``branches`` are chains of names of units; a fork is a tuple of two names at the end.
 
-    ``pool`` is what the last branch does first: "average" (stride 1, then the unit ``branch_pool``) or "max" (stride 2, alone).
+    ``pool`` is what the last branch does first: "average" or "peak" (a maximum; both of stride 1, then the unit
+    ``branch_pool``), or "max" (stride 2, alone). ``counted``: an average counts the zero padding; else as the convention has it.
     """
 
     def __init__(
@@ -66,9 +67,10 @@ class Mixed(nn.Module):
         units: Mapping[str, tuple[int | None, int, int | tuple[int, int], int]],
         branches: tuple[tuple[str | tuple[str, str], ...], ...],
         pool: str,
+        counted: bool | None = None,
     ) -> None:
         super().__init__()
-        self.branches, self.pool, self.keras = branches, pool, keras
+        self.branches, self.pool, self.counted = branches, pool, not keras if counted is None else counted
         for name, (width, outputs, kernel, stride) in units.items():
             unit = Unit(keras, inputs if width is None else width, outputs, kernel, stride)
             self.add_module(name, unit if stride == 2 else unit.same())
@@ -83,7 +85,8 @@ class Mixed(nn.Module):
         if self.pool == "max":
             out.append(F.max_pool2d(x, 3, 2))
         else:
-            pooled = F.avg_pool2d(x, 3, 1, 1, count_include_pad=not self.keras)
+            peak = self.pool == "peak"
+            pooled = F.max_pool2d(x, 3, 1, 1) if peak else F.avg_pool2d(x, 3, 1, 1, count_include_pad=self.counted)
             out.append(self.get_submodule("branch_pool")(pooled))
         return torch.cat(out, 1)
 
@@ -91,7 +94,7 @@ class Mixed(nn.Module):
         return torch.cat([self.get_submodule(name)(x) for name in names], 1)
 
 
-def _a(keras: bool, inputs: int, pooled: int) -> Mixed:
+def _a(keras: bool, inputs: int, pooled: int, counted: bool | None = None) -> Mixed:
     units = {
         "branch1x1": (None, 64, 1, 1),
         "branch5x5_1": (None, 48, 1, 1),
@@ -102,7 +105,7 @@ def _a(keras: bool, inputs: int, pooled: int) -> Mixed:
         "branch_pool": (None, pooled, 1, 1),
     }
     chains = (("branch1x1",), ("branch5x5_1", "branch5x5_2"), ("branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"))
-    return Mixed(keras, inputs, units, chains, "average")
+    return Mixed(keras, inputs, units, chains, "average", counted)
 
 
 def _b(keras: bool, inputs: int) -> Mixed:
@@ -116,7 +119,7 @@ def _b(keras: bool, inputs: int) -> Mixed:
     return Mixed(keras, inputs, units, chains, "max")
 
 
-def _c(keras: bool, middle: int) -> Mixed:
+def _c(keras: bool, middle: int, counted: bool | None = None) -> Mixed:
     wide, high = (1, 7), (7, 1)
     units = {
         "branch1x1": (None, 192, 1, 1),
@@ -131,7 +134,9 @@ def _c(keras: bool, middle: int) -> Mixed:
         "branch_pool": (None, 192, 1, 1),
     }
     double = tuple(f"branch7x7dbl_{i}" for i in range(1, 6))
-    return Mixed(keras, 768, units, (("branch1x1",), ("branch7x7_1", "branch7x7_2", "branch7x7_3"), double), "average")
+    return Mixed(
+        keras, 768, units, (("branch1x1",), ("branch7x7_1", "branch7x7_2", "branch7x7_3"), double), "average", counted
+    )
 
 
 def _d(keras: bool) -> Mixed:
@@ -147,7 +152,7 @@ def _d(keras: bool) -> Mixed:
     return Mixed(keras, 768, units, chains, "max")
 
 
-def _e(keras: bool, inputs: int) -> Mixed:
+def _e(keras: bool, inputs: int, pool: str = "average", counted: bool | None = None) -> Mixed:
     units = {
         "branch1x1": (None, 320, 1, 1),
         "branch3x3_1": (None, 384, 1, 1),
@@ -164,7 +169,7 @@ def _e(keras: bool, inputs: int) -> Mixed:
         ("branch3x3_1", ("branch3x3_2a", "branch3x3_2b")),
         ("branch3x3dbl_1", "branch3x3dbl_2", ("branch3x3dbl_3a", "branch3x3dbl_3b")),
     )
-    return Mixed(keras, inputs, units, chains, "average")
+    return Mixed(keras, inputs, units, chains, pool, counted)
 
 
 class InceptionEncoder(nn.Module):

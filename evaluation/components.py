@@ -1,8 +1,9 @@
 """What a component auto-encoder can do, on validation faces: reconstruction, success of edits, change elsewhere, one eye alone.
 
-    python -m evaluation.components --components FILE --directions FILE --judge FILE --zip VAL.zip --labels VAL.csv
+    python cli.py evaluate iafaces --zip VAL.zip --labels VAL.csv --count 300 --json
 
-Prints one JSON object. Success is read by the judge, a classifier that took part in no training.
+Success is read by the judge, a classifier that took part in no training. ``--components`` and ``--directions`` measure the files of a
+training run instead of the family's.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import time
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +24,14 @@ from data import container
 from data.datasets import load_faces
 from encoders.attributes import CELEBA_ATTRIBUTES
 from encoders.compact import AttributeNet
-from evaluation import registry
+from evaluation import registry, validation
 from evaluation.features import Features
 from iafaces.directions import RECIPES, Direction, from_state
-from iafaces.editing import edit_mask, residual
+from iafaces.editing import edit_mask, moved, residual
 from iafaces.model import Code, ComponentAutoencoder
 from iafaces.regions import BOXES, GROUPS, grid_boxes
+from workbench.errors import BadCheckpoint
+from workbench.manifest import open_family
 from workbench.weights import load_file
 
 CURVES = ("mouth_open", "bushy", "male")
@@ -141,33 +145,91 @@ def measure(
         "reconstruction": {n: {"value": r.value, "low": r.low, "high": r.high} for n, r in results.items()},
         **{n: 10 * float(np.log10(4 / per_pixel(recon - photos, m))) for n, m in parts.items()},
         "locality": locality(model, code, recon),
+        "one_eye": one_eye(model, code, recon, directions),
         "curves": curves,
         "accuracy_of_directions": {n: d.accuracy for n, d in directions.items()},
         "seconds": round(time.perf_counter() - started, 1),
     }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--components", required=True, metavar="FILE")
-    parser.add_argument("--directions", metavar="FILE", help="without it, no curves")
-    parser.add_argument("--judge", required=True, metavar="FILE")
-    parser.add_argument("--zip", required=True, metavar="FILE", help="validation faces")
-    parser.add_argument("--labels", required=True, metavar="FILE")
-    parser.add_argument("--faces", type=int, default=300, metavar="N")
-    parser.add_argument("--cache", metavar="FOLDER")
-    a = parser.parse_args(argv)
-    model, header, _ = load_file("components", Path(a.components))
-    judge, _, _ = load_file("judge", Path(a.judge))
-    assert isinstance(model, ComponentAutoencoder)
-    assert isinstance(judge, AttributeNet)
-    directions = from_state(*container.load(a.directions), str(header["id"])) if a.directions else {}
-    faces = load_faces([a.zip], a.labels, model.size, a.cache)
-    index = np.arange(min(a.faces, len(faces)))
+def one_eye(
+    model: ComponentAutoencoder, code: Code, recon: Tensor, directions: Mapping[str, Direction], strength: float = 2.0
+) -> dict[str, float]:
+    """Move each attribute of both eyes in the left one alone: mean squared change in the other eye's box over that in its own."""
+    boxes, found = grid_boxes(recon.shape[2]), {}
+    for name, direction in directions.items():
+        if direction.components != ("l_eye", "r_eye"):
+            continue
+        nodes = moved(code.nodes, {name: direction}, {name: (strength, 0.0, 0.0, 0.0)})
+        energy = (decoded(model, code.content, nodes) - recon).square().sum([0, 1])
+        mine, other = (energy[y0:y1, x0:x1].mean() for x0, y0, x1, y1 in boxes[:2])
+        found[name] = float(other / mine.clamp_min(1e-12))
+    return found
+
+
+def networks(
+    options: argparse.Namespace,
+) -> tuple[ComponentAutoencoder, dict[str, Direction], AttributeNet, dict[str, str]]:
+    """The network, its directions, the judge, and their ids. Raises MissingWeights and BadCheckpoint."""
+    family = open_family(options.family, options.manifest)
+    model, header, _ = load_file("components", options.components or family.path("components"))
+    judge, judged, _ = load_file("judge", options.judge or family.path("judge"))
+    if not isinstance(model, ComponentAutoencoder) or not isinstance(judge, AttributeNet):
+        raise BadCheckpoint("This evaluation measures the program's own component network with its own judge.")
+    place = options.directions or (None if options.components else family.path("directions"))
+    directions = from_state(*container.load(place), str(header["id"])) if place else {}
+    return model.eval(), directions, judge.eval(), {"components": str(header["id"]), "judge": str(judged["id"])}
+
+
+def command(words: Sequence[str]) -> int:
+    """``evaluate iafaces``."""
+    parser = argparse.ArgumentParser(
+        prog="cli.py evaluate iafaces",
+        description="IA-FaceS: reconstruction, success of edits against change elsewhere, exchanged components, one eye alone.",
+    )
+    parser.add_argument("--zip", required=True, type=Path, metavar="FILE", help="validation faces")
+    parser.add_argument("--labels", required=True, type=Path, metavar="FILE", help="their 40 labels as CSV")
+    parser.add_argument("--count", type=int, default=300, metavar="N", help="faces (default: 300)")
+    parser.add_argument("--components", type=Path, metavar="FILE", help="another network than the family's")
+    parser.add_argument("--directions", type=Path, metavar="FILE", help="its directions; without them no curves")
+    parser.add_argument("--judge", type=Path, metavar="FILE", help="another judge than the family's")
+    parser.add_argument("--cache", metavar="FOLDER", help="where decoded faces are kept")
+    parser.add_argument("--family", default="starter", help="family of weights (default: starter)")
+    parser.add_argument("--manifest", metavar="FILE", help="another list of weights than data/weights.toml")
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    options = parser.parse_args(list(words))
+    model, directions, judge, ids = networks(options)
+    faces = load_faces([options.zip], options.labels, model.size, options.cache)
+    index = np.arange(min(options.count, len(faces)))
     photos, labels = faces.batch(index).contiguous(), torch.from_numpy(faces.labels[index])
-    judge.eval()
-    print(json.dumps(measure(model.eval(), directions, judge, photos, labels, Features("judge", judge)), indent=1))
+    found = measure(model, directions, judge, photos, labels, Features(f"judge {ids['judge']}", judge))
+    report = {**ids, "machine": validation.machine(), "date": date.today().isoformat(), **found}
+    print(json.dumps(report) if options.json else told(report))
+    return 0
 
 
-if __name__ == "__main__":
-    main()
+def told(report: Mapping[str, Any]) -> str:
+    """The numbers for people."""
+    lines = [f"{report['faces']} faces, {report['size']} px, network {report['components']}, judge {report['judge']}"]
+    for name, value in report["reconstruction"].items():
+        lines.append(f"  {name:14} {value['value']:.5g} [{value['low'] or 0:.4g}, {value['high'] or 0:.4g}]")
+    lines.append(
+        f"  psnr inside the boxes {report['psnr_inside_the_boxes']:.2f}, outside {report['psnr_outside_them']:.2f}"
+    )
+    for name, curve in report["curves"].items():
+        lines.append(
+            f"{name}, {curve['faces']} faces without it: strength, success decoded and residual, mse_irr by the edit"
+        )
+        for p in curve["points"]:
+            lines.append(
+                f"  {p['strength']:<4g} {p['accuracy_decoded']:.3f} {p['accuracy_residual']:.3f}  "
+                f"{p['mse_irr_by_the_edit']:.6f}  (residual {p['mse_irr_by_the_edit_residual']:.6f})"
+            )
+    for name, value in report["locality"].items():
+        lines.append(f"exchanged {name}: " + ", ".join(f"{key} {v:.3f}" for key, v in value.items()))
+    lines.append(
+        "one eye moved, change in the other over its own: "
+        + str({k: round(v, 4) for k, v in report["one_eye"].items()})
+    )
+    lines.append("held-out accuracy: " + ", ".join(f"{k} {v:.3f}" for k, v in report["accuracy_of_directions"].items()))
+    return "\n".join(lines)

@@ -29,6 +29,7 @@ BUILDERS: Mapping[str, tuple[str, str]] = {
     "w_discriminator": ("idswap.models", "WDiscriminator"),
     "swap_encoder": ("idswap.models", "SwapEncoder"),
     "attribute_encoder": ("encoders.inception", "InceptionEncoder"),
+    "inception_fid": ("encoders.inception_fid", "FIDInception"),
     "mobilefacenet": ("encoders.mobilefacenet", "MobileFaceNet"),
     "landmarks112": ("encoders.mobilefacenet", "LandmarkMobileFaceNet"),
     "maskfacegan_classifier": ("encoders.attribute_tree", "AttributeTree"),
