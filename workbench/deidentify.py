@@ -22,7 +22,7 @@ from workbench.export import Provenance, save_image, write
 from workbench.face import AlignedFace, content_hash, to_tensor, to_uint8
 from workbench.judges import Judge, five_points
 from workbench.ledger import Ledger
-from workbench.swap_folders import Failed, Made
+from workbench.swap_folders import Failed, Made, failure
 from workbench.swapping import Swapping, request_of
 
 
@@ -116,8 +116,8 @@ class Deidentifier:
         for path in outputs:
             try:
                 seen.append(self.look(path))
-            except FacetError as error:
-                yield Failed(path, error)
+            except Exception as error:
+                yield failure(path, error)
         groups: dict[int, list[Seen]] = defaultdict(list)
         for one, person in zip(seen, grouped([s.embedding for s in seen], self.same, people.rows), strict=True):
             groups[person].append(one)
@@ -137,8 +137,8 @@ class Deidentifier:
             for one in group:
                 try:
                     made = self.one(one, person, donor, outputs[one.path], ledger)
-                except FacetError as error:
-                    yield Failed(one.path, error)
+                except Exception as error:
+                    yield failure(one.path, error)
                     continue
                 after.append(float(made.body["similarity_after"]))
                 yield made

@@ -98,7 +98,7 @@ class FolderSwaps:
                 sources[path] = self.source(path)
                 table.put(0, at + 1, to_uint8(sources[path].target))
             except Exception as error:
-                yield _failed(path, error)
+                yield failure(path, error)
             self.engine.forget()
         if not sources:
             return
@@ -109,7 +109,7 @@ class FolderSwaps:
                 table.put(row + 1, 0, _aligned(face).image)
             except Exception as error:
                 unused.add(row + 1)
-                yield _failed(path, error)
+                yield failure(path, error)
                 continue
             for at, who in enumerate(columns):
                 if who not in sources:
@@ -120,7 +120,7 @@ class FolderSwaps:
                     table.put(row + 1, at + 1, shown)
                     yield made
                 except Exception as error:
-                    yield _failed(output, error)
+                    yield failure(output, error)
             self.engine.forget()
         if len(unused) == len(rows):
             return
@@ -134,12 +134,12 @@ class FolderSwaps:
             try:
                 source = self.source(who)
             except Exception as error:
-                yield _failed(who, error)
+                yield failure(who, error)
                 continue
             try:
                 yield self.one(source, self.attributes(what), what, out / f"{what.stem}.png")[0]
             except Exception as error:
-                yield _failed(what, error)
+                yield failure(what, error)
             self.engine.forget()
 
     def attributes(self, path: Path) -> Face | AlignedFace:
@@ -183,7 +183,8 @@ def _hash(face: AlignedFace) -> str:
     return content_hash(face.photo.hash, face.transform.quad)
 
 
-def _failed(path: Path, error: Exception) -> Failed:
+def failure(path: Path, error: Exception) -> Failed:
+    """What is told of a picture that gave ``error``: a defect of ours must not cost the pictures after it. Raises CannotWrite."""
     # A full disk stops the whole job: every output after this one would fail the same way.
     if isinstance(error, CannotWrite):
         raise error
