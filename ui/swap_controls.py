@@ -60,6 +60,7 @@ def method(ready: Sequence[str], *, both: bool = False) -> tuple[str, ...]:
     made = tuple(names) if chosen == BOTH else (str(chosen),)
     for name in made:
         carries(name, named=len(made) > 1)
+    style.small("So the publication shows. How much of it these weights carry, the readouts say.")
     return made
 
 

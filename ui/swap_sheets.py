@@ -67,8 +67,7 @@ def _side(machine: Engine, side: Side) -> None:
             st.button(f"{MOST} samples", key=f"side_many/{side}", on_click=_samples, args=(machine, side, MOST))
             st.button("Add current face", key=f"side_current/{side}", on_click=_add_current, args=(machine, side))
             st.button("Remove all", key=f"side_clear/{side}", disabled=not pictures, on_click=_keep, args=(side, ()))
-        count = int(st.session_state.get(f"side_uploads/{side}", 0))
-        key = f"side_upload/{side}/{count}"
+        key = f"side_upload/{side}/{swap_sources.count(f'side {side}')}"
         st.file_uploader(
             "Add photos",
             type=TYPES,
@@ -137,7 +136,7 @@ def _take(machine: Engine, side: Side, key: str) -> None:
         if len(source.detections) > 1:
             sentences.append(f"'{file.name}' shows {len(source.detections)} faces; the largest was taken.")
         opened.append(source)
-    st.session_state[f"side_uploads/{side}"] = int(st.session_state.get(f"side_uploads/{side}", 0)) + 1
+    swap_sources.empty(f"side {side}")
     _add(side, opened, sentences)
 
 

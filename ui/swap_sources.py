@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import streamlit as st
@@ -120,8 +120,11 @@ def _ways(machine: Engine, name: Slot, source: Workspace | None) -> None:
 
 
 def upload(machine: Engine, name: Slot, label: str = "A photo with a face") -> None:
-    """The uploader of a slot. What it brings is in the session before the page is drawn again."""
-    key = f"swap_upload/{name}"
+    """The uploader of a slot. What it brings is in the session before the page is drawn again.
+
+    The uploader is empty then: the picture stands beside it, and may go elsewhere without it.
+    """
+    key = f"swap_upload/{name}/{count(name)}"
     st.file_uploader(
         label,
         type=TYPES,
@@ -137,6 +140,17 @@ def _take(machine: Engine, name: Slot, key: str) -> None:
     file = st.session_state.get(key)
     if file is not None:
         bring(machine, name, file.getvalue(), file.name)
+        empty(name)
+
+
+def empty(name: str) -> None:
+    """Empty the uploader ``name``: its next number is another uploader."""
+    st.session_state[f"swap_uploads/{name}"] = count(name) + 1
+
+
+def count(name: str) -> int:
+    """How many times the uploader ``name`` was emptied."""
+    return int(st.session_state.get(f"swap_uploads/{name}", 0))
 
 
 def bring(machine: Engine, name: Slot, data: bytes, file: str) -> None:
@@ -167,13 +181,13 @@ def _samples(machine: Engine, name: Slot, source: Workspace | None) -> None:
         sample_buttons(faces, f"swap_sample/{name}", lambda face: _use(name, from_generated(face, "sample")))
 
 
-def sample_buttons(faces: Sequence[Face], prefix: str, use: object) -> None:
+def sample_buttons(faces: Sequence[Face], prefix: str, use: Callable[[Face], None]) -> None:
     """One button per sample face."""
     for index, face in enumerate(faces):
         st.button(
             f"![Sample {index + 1}]({data_uri(to_uint8(face.image), 96)})",
             key=f"{prefix}/{index}",
-            on_click=use,  # type: ignore[arg-type]
+            on_click=use,
             args=(face,),
         )
 

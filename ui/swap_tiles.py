@@ -30,6 +30,6 @@ def tiles(shown: Sequence[Tile], *, largest: int = 230, strip: bool = False) -> 
         f'src="{data_uri(tile.pixels, SIDE)}"><figcaption>{html.escape(tile.label)}</figcaption></figure>'
         for tile in shown
     )
-    kind = "facet-tiles strip" if strip else "facet-tiles"
+    kind = "facet-tiles strip" if strip else "facet-tiles many" if len(shown) > 3 else "facet-tiles"
     columns = min(len(shown), STRIP) if strip else len(shown)
     st.html(f'<div class="{kind}" style="--n:{columns};--most:{largest}px">{cells}</div>')

@@ -19,7 +19,7 @@ from workbench.conceal import Concealed
 from workbench.engine import Engine
 from workbench.export import png_bytes, read_provenance
 from workbench.face import to_uint8
-from workbench.swap_frames import Frames
+from workbench.swap_frames import Frames, Journey, gif
 from workbench.swap_sheet import SwapSheet
 from workbench.swap_studio import Studio, SwapOrder
 
@@ -66,7 +66,8 @@ def desk(app: AppTest) -> swap_state.Desk:
 def bring(app: AppTest, slot: str, data: bytes, name: str = "photo.png") -> AppTest:
     """Upload into a slot."""
     app.segmented_control(key=f"swap_kind/{slot}").set_value("photo").run()
-    app.file_uploader(key=f"swap_upload/{slot}").upload(name, data, "image/png")
+    box = next(box for box in app.file_uploader if box.key and box.key.startswith(f"swap_upload/{slot}/"))
+    box.upload(name, data, "image/png")
     return app.run()
 
 
@@ -276,7 +277,8 @@ def test_a_swap_goes_on_to_semantic_edit(page, photo_bytes, machine, orders):
     now = work(page)
     assert (now.face.latent.code == result.code).all()
     assert now.origin == "kept"
-    assert now.photo.size == (150, 130)
+    whole = studio(machine).pixels(order, own.face, result, crop=False)
+    assert (now.photo.pixels == whole).all()
     assert now.history.entries == ()
     calm(page.switch_page(EDIT).run())
     assert page.slider(key="control/sdflow/smiling").value == 0
@@ -316,8 +318,12 @@ def test_a_sheet_of_samples_encodes_each_once(page, machine, monkeypatch):
     assert isinstance(sheet, SwapSheet)
     assert (sheet.identities, sheet.attributes) == (3, 3)
     assert sheet.pixels.shape == (128, 128, 3)
-    # Three samples serve as both; a side alone would be read once each.
-    assert counts == {"encoded": 3, "rendered": 9}
+    faces = machine.sample_faces()
+    cell = studio(machine).swap(SwapOrder("nitzan"), faces[1], faces[0])
+    assert (sheet.pixels[32:64, 64:96] == to_uint8(cell.image)).all()
+    assert (sheet.pixels[32:64, :32] == to_uint8(faces[0].image)).all()
+    # Three samples serve on both sides.
+    assert counts == {"encoded": 3, "rendered": 9}, "the swap asked for above was kept, too"
     assert 'class="facet-wide"' in texts(page)
     data = studio(machine).png(sheet.pixels, SwapOrder("nitzan").request, "nitzan")
     assert read_provenance(data)["editor"] == "swap-nitzan"
@@ -353,8 +359,15 @@ def test_frames_between_two_identities_and_a_gif(page, machine):
     assert (frames.faces[0] == to_uint8(first.image)).all()
     last = studio(machine).swap(SwapOrder("nitzan"), sources["end"].face, sources["attributes"].face)
     assert np.abs(frames.faces[-1].astype(int) - to_uint8(last.image)).max() <= 1
+    data = gif(frames.faces, 0.1, studio(machine).provenance(Journey("nitzan", "identity").request, "nitzan"))
+    assert Image.open(io.BytesIO(data)).n_frames == 9
+    assert read_provenance(data)["editor"] == "interpolate-nitzan"
     calm(page.slider(key="swap_frame").set_value(5).run())
     assert "Frame 5 of 9" in texts(page)
+    page.toggle(key="swap_space").set_value(True).run()
+    straight = made(page, "frames")
+    assert (straight.faces[0] == frames.faces[0]).all()
+    assert not (straight.faces[4] == frames.faces[4]).all()
     page.slider(key="swap_frames").set_value(4).run()
     assert len(made(page, "frames").faces) == 4
     calm(page.segmented_control(key="swap_moves").set_value("attributes").run())
@@ -423,7 +436,7 @@ def test_no_donor_unlike_enough_is_a_sentence(page):
 def test_a_second_photo_is_verified_against(page, photo_bytes):
     tab(page, "De-identify")
     page.segmented_control(key="conceal_mode").set_value("rotate").run()
-    page.file_uploader(key="swap_upload/second").upload("two.png", photo_bytes(seed=7), "image/png")
+    page.file_uploader(key="swap_upload/second/0").upload("two.png", photo_bytes(seed=7), "image/png")
     calm(page.run())
     assert "Verification" not in texts(page)
     calm(page.checkbox(key="consent/conceal").check().run())
