@@ -17,8 +17,9 @@ from torch import Tensor
 
 import cli
 from data import container
-from evaluation import idswap
+from evaluation import idswap, swap_measure
 from evaluation.swap_faces import generated_pairs, photo_pairs
+from idswap.swap import Strengths
 from tests.workbench.test_swapping import photo, write_swapping
 from workbench.engine import Engine
 from workbench.errors import BadImage, BadRequest
@@ -83,12 +84,12 @@ def result_of(monkeypatch: pytest.MonkeyPatch, manifest: Path, pick: str) -> dic
     """The report's numbers when every result is one of its sources."""
 
     def fake(
-        swapping: Swapping, method: str, base: Base, who: Sequence[Face], what: Sequence[Face]
+        swapping: Swapping, method: str, base: Base, who: Sequence[Face], what: Sequence[Face], strengths: Strengths
     ) -> tuple[Tensor, dict[str, list[float]]]:
         faces = who if pick == "identity" else what
         return torch.stack([face.target for face in faces]), {"encode": [0.0], "swap": [0.0]}
 
-    monkeypatch.setattr(idswap, "swapped", fake)
+    monkeypatch.setattr(swap_measure, "swapped", fake)
     plan = idswap.Plan(pairs=5, methods=("nitzan",), bases=("w",))
     body = idswap.measure(Engine(family_file=manifest), plan)
     return body["sets"]["generated"]["results"]["nitzan/w"]
@@ -180,9 +181,20 @@ def test_generated_faces_are_fixed_and_distinct(manifest: Path):
     assert not torch.equal(first.others, other.others)
 
 
+def test_no_identity_at_all_leaves_the_attribute_pictures(manifest: Path):
+    plan = idswap.Plan(pairs=3, methods=("zhou",), bases=("photo",), strengths=Strengths(0.0))
+    found = idswap.measure(Engine(family_file=manifest), plan)["sets"]["generated"]["results"]["zhou/photo"]
+    assert found["identity"]["leak"]["value"] == pytest.approx(1, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     "plan",
-    [idswap.Plan(pairs=1), idswap.Plan(seed=-1), idswap.Plan(generated=False)],
+    [
+        idswap.Plan(pairs=1),
+        idswap.Plan(seed=-1),
+        idswap.Plan(generated=False),
+        idswap.Plan(strengths=Strengths(9.0)),
+    ],
 )
 def test_what_cannot_be_measured_is_said(plan: idswap.Plan, manifest: Path):
     with pytest.raises(BadRequest):
