@@ -22,7 +22,7 @@ from evaluation import flips, validation
 from evaluation.figure import Panel, draw
 from evaluation.flips import Judges, Point, Seen, Try
 from evaluation.semantic import parser
-from workbench import registry
+from workbench import contest, registry
 from workbench.editor import EditorSpec
 from workbench.engine import Engine
 from workbench.errors import BadRequest, FacetError
@@ -62,7 +62,9 @@ def contenders(engine: Engine, names: Sequence[str] | None, preset: str) -> tupl
 def shared(methods: Mapping[str, Contender], wanted: Sequence[str] | None) -> list[str]:
     """The attributes that all methods edit, or ``wanted``, which all must edit. Raises BadRequest."""
     common = [
-        a for a in flips.can(next(iter(methods.values())).spec) if all(a in flips.can(m.spec) for m in methods.values())
+        a
+        for a in contest.editable(next(iter(methods.values())).spec)
+        if all(a in contest.editable(m.spec) for m in methods.values())
     ]
     for name in wanted or ():
         flips.column_of(name)
@@ -90,7 +92,7 @@ def tries_of(
             row = table[(attribute, strength)] = []
             for number, (face, known) in enumerate(zip(faces, seen, strict=True)):
                 add = bool(known.probabilities[column] <= 0.5)
-                request = flips.request_for(method.spec, attribute, add, strength, method.fixed)
+                request = contest.request_for(method.spec, attribute, add, strength, method.fixed)
                 row.append(flips.attempt(engine, judges, number, face, known, request, attribute, "photo"))
             success = np.mean([t.success for t in row])
             validation.tell(f"{method.spec.name}: {attribute} at {strength:g}: success {success:.2f}")
@@ -147,7 +149,7 @@ def sheet(
     for method in methods.values():
         row = []
         for face, known in chosen:
-            request = flips.request_for(
+            request = contest.request_for(
                 method.spec, attribute, bool(known.probabilities[column] <= 0.5), 1.0, method.fixed
             )
             row.append(to_uint8(flips.after(engine, face, engine.edit(face, request), "photo")))

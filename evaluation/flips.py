@@ -7,7 +7,7 @@ Identity: cosine of a recogniser between before and after. Unintended: mean chan
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,14 +17,13 @@ from torch import Tensor
 
 from encoders.attributes import CELEBA_ATTRIBUTES
 from evaluation.registry import interval
-from workbench.editor import EditorSpec, EditRequest, EditResult
+from workbench.contest import in_photo
+from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
 from workbench.errors import BadRequest
-from workbench.face import Face, to_tensor
+from workbench.face import Face
 
 View = Literal["photo", "rendering"]
-FINISHED = ("maskfacegan",)
-"""Editors whose picture is the photo itself outside of what they changed; the others give a change to add to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,22 +78,6 @@ def column_of(attribute: str) -> int:
     return CELEBA_ATTRIBUTES.index(attribute)
 
 
-def can(spec: EditorSpec) -> tuple[str, ...]:
-    """Attributes that the editor of ``spec`` has a control for."""
-    return tuple(c.attribute for c in spec.controls if c.attribute)
-
-
-def request_for(
-    spec: EditorSpec, attribute: str, add: bool, strength: float, fixed: Mapping[str, float] | None = None
-) -> EditRequest:
-    """Move the control of ``attribute`` by the share ``strength`` of its range, upwards to ``add``. Raises BadRequest."""
-    control = next((c for c in spec.controls if c.attribute == attribute), None)
-    if control is None:
-        raise BadRequest(f"{spec.title} does not edit '{attribute}'.")
-    value = control.neutral + strength * ((control.high if add else control.low) - control.neutral)
-    return EditRequest(spec.name, spec.version, {control.name: value, **(fixed or {})})
-
-
 def before(face: Face, view: View) -> Tensor:
     """The picture (3,S,S) that an edit is compared with: the aligned photo or its rendering."""
     return face.target if view == "photo" else face.image
@@ -102,9 +85,7 @@ def before(face: Face, view: View) -> Tensor:
 
 def after(engine: Engine, face: Face, result: EditResult, view: View) -> Tensor:
     """The edited picture (3,S,S) as the program gives it: in the photo, or as rendered."""
-    if view == "rendering" or result.request.editor in FINISHED:
-        return result.image
-    return to_tensor(engine.compose(face, result, crop=True).pixels)
+    return result.image if view == "rendering" else in_photo(engine, face, result)
 
 
 def look(judges: Judges, image: Tensor) -> Seen:

@@ -14,6 +14,7 @@ from dataclasses import asdict
 import torch
 
 from evaluation import flips, validation
+from workbench import contest
 from workbench.engine import Engine
 
 EDITOR = "sdflow"
@@ -39,7 +40,7 @@ def command(words: Sequence[str]) -> int:
     options = found.parse_args(list(words))
     engine = Engine(options.family, options.device, family_file=options.manifest)
     spec = engine.spec(EDITOR)
-    attributes = options.attributes or list(flips.can(spec))
+    attributes = options.attributes or list(contest.editable(spec))
     started = time.perf_counter()
     with torch.inference_mode():
         faces, left_out = validation.faces(engine, options)
@@ -52,7 +53,7 @@ def command(words: Sequence[str]) -> int:
                 tries = []
                 for number, (face, known) in enumerate(zip(faces, seen, strict=True)):
                     add = bool(known.probabilities[column] <= 0.5)
-                    request = flips.request_for(spec, attribute, add, strength)
+                    request = contest.request_for(spec, attribute, add, strength)
                     tries.append(flips.attempt(engine, judges, number, face, known, request, attribute, options.view))
                 points.append(flips.mean_of(strength, tries))
                 validation.tell(f"{attribute} at {strength:g}: {points[-1].success:.2f}")

@@ -18,6 +18,7 @@ from evaluation import circumstances, compare, figure, flips, registry
 from evaluation.flips import Point
 from tests import tiny_family
 from tests.iafaces import tiny
+from workbench import contest
 from workbench.engine import Engine
 from workbench.errors import BadRequest, MissingWeights
 from workbench.face import to_uint8
@@ -78,7 +79,7 @@ def test_a_flip_is_away_from_what_the_judge_sees_and_counts_all_other_attributes
 
     judges = flips.Judges(("toy", attributes), ("toy", lambda images: torch.ones(len(images), 1)))
     seen = flips.look(judges, face.target)
-    request = flips.request_for(engine.spec("sdflow"), "Smiling", True, 0.5)
+    request = contest.request_for(engine.spec("sdflow"), "Smiling", True, 0.5)
     assert request.values == {"smiling": 0.5}
     found = flips.attempt(engine, judges, 0, face, seen, request, "Smiling", "photo")
     assert found.success
@@ -99,7 +100,7 @@ def test_a_method_is_asked_only_for_what_it_edits(manifest: Path) -> None:
     with pytest.raises(BadRequest, match="in common"):
         compare.shared(methods, None)
     with pytest.raises(BadRequest, match="does not edit"):
-        flips.request_for(engine.spec("iafaces"), "Smiling", True, 1.0)
+        contest.request_for(engine.spec("iafaces"), "Smiling", True, 1.0)
 
 
 def test_compare_on_the_command_line(manifest: Path, faces: Path, tmp_path: Path, capsys) -> None:
