@@ -13,6 +13,7 @@ from workbench.export import Provenance, save_image
 from workbench.face import to_uint8
 
 SHOWN = 8
+KINDS = {"photos": "aligned photos", "generated": "generated faces"}
 ROWS = (
     ("identity, similarity", ("identity", "similarity")),
     ("identity, leak", ("identity", "leak")),
@@ -47,7 +48,7 @@ def table(body: Mapping[str, Any]) -> str:
     for kind, one in body["sets"].items():
         columns = {**one["results"], **one["references"]}
         apart = one["sources_apart"]["value"]
-        lines += ["", f"{one['pairs']} pairs of {kind} faces, similarity of the sources {apart:.3f}"]
+        lines += ["", f"{one['pairs']} pairs of {KINDS[kind]}, similarity of the sources {apart:.3f}"]
         lines.append(f"{'':26}" + "".join(f"{name:>26}" for name in columns))
         for title, path in ROWS:
             cells = [cell(found, path) for found in columns.values()]
@@ -56,7 +57,7 @@ def table(body: Mapping[str, Any]) -> str:
         floor = one.get("generator_floor")
         if floor:
             told = ", ".join(f"{name} {number['value']:.4g}" for name, number in floor.items())
-            lines.append(f"the generator's own faces: {told}")
+            lines.append(f"as many faces of the generator, compared with {one['compared_with']} alike: {told}")
         lines += [f"left out: {text}" for text in one["left_out"]]
         for name, found in one["results"].items():
             lines += [f"no face in {name}: {text}" for text in found["without_face"]]
