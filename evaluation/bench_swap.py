@@ -71,8 +71,9 @@ def run(
     """Medians of ``repeats`` sheets of ``side`` x ``side`` generated faces, for each method the family has, by its ``ratio``.
 
     ``sheet``: codes of all pictures and a swap per combination, through the engine. ``parts``: as many bare encodings and
-    generator passes on tensors that are ready, one picture at a time, as the sheet's are. ``ratio`` is the one over the other.
-    ``swap`` is a single swap of two new pictures, ``swap_parts`` two encodings and one pass, ``swap_ratio`` their ratio.
+    generator passes on tensors that are ready, one picture at a time, as the sheet's are. ``ratio`` is the one over the other;
+    the two are taken in turns, step by step. ``swap`` is a single swap of two new pictures, ``swap_parts`` two encodings and
+    one pass, ``swap_ratio`` their ratio.
     ``encodes`` and ``passes`` are what the networks were asked for in one sheet, ``command`` the same for ``swap-dirs`` on
     files, which also reads, cuts, scores and writes. Raises MissingWeights when the family has no method.
     """
@@ -106,38 +107,41 @@ def _measured(engine: Engine, swapping: Swapping, name: str, faces: list[Face], 
     pictures = [face.target[None].to(engine.device) for face in faces]
     code = faces[0].latent.code[None].to(engine.device)
 
-    def swaps(columns: list[Face], rows: list[Face]) -> None:
-        swapping.forget()
-        codes = [swapping.codes(name, face) for face in columns]
-        for row in rows:
-            for one in codes:
-                swapping.swap_codes(name, one, row)
-
-    def parts(encodes: int, passes: int) -> None:
+    def encode(at: int) -> Codes:
         with torch.inference_mode():
-            for at in range(encodes):
-                _ready(method.encode(pictures[at % len(pictures)]))
-            for _ in range(passes):
-                method.synth(code).cpu()
+            return method.encode(pictures[at]).to("cpu")
 
-    work: dict[str, Callable[[], None]] = {
-        "sheet": lambda: swaps(who, what),
-        "parts": lambda: parts(2 * half, half * half),
-        "swap": lambda: swaps(who[:1], what[:1]),
-        "swap_parts": lambda: parts(2, 1),
-    }
-    times: dict[str, list[float]] = {key: [] for key in work}
+    def synth() -> Tensor:
+        with torch.inference_mode():
+            return method.synth(code).cpu()
+
+    def sheet(columns: list[Face], rows: list[Face]) -> tuple[float, float]:
+        """Seconds of a sheet and of its parts, in turns: what else the machine does then falls on both."""
+        swapping.forget()
+        ours = bare = 0.0
+        for at, face in enumerate([*columns, *rows]):
+            ours += _timed(lambda face=face: swapping.codes(name, face))
+            bare += _timed(lambda at=at: encode(at))
+        for row in rows:
+            for column in columns:
+                ours += _timed(lambda one=column, other=row: swapping.swap(name, one, other))
+                bare += _timed(synth)
+        return ours, bare
+
+    times: dict[str, list[float]] = {key: [] for key in ("sheet", "parts", "swap", "swap_parts")}
     for repeat in range(-1, repeats):
-        for key, job in work.items():
-            # A single swap is over so soon that one sheet's worth of them is timed.
-            often = half if key.startswith("swap") else 1
-            started = time.perf_counter()
-            for _ in range(often):
-                job()
-            if repeat >= 0:
-                times[key].append((time.perf_counter() - started) / often)
+        whole = sheet(who, what)
+        singles = [sheet([one], [other]) for one, other in zip(who, what, strict=True)]
+        if repeat >= 0:
+            times["sheet"].append(whole[0])
+            times["parts"].append(whole[1])
+            times["swap"] += [ours for ours, _ in singles]
+            times["swap_parts"] += [bare for _, bare in singles]
     with counted(method) as counts:
-        work["sheet"]()
+        swapping.forget()
+        for row in what:
+            for column in who:
+                swapping.swap(name, column, row)
     medians = {key: 1000 * statistics.median(values) for key, values in times.items()}
     return {
         "encodes": counts.encodes,
@@ -149,8 +153,10 @@ def _measured(engine: Engine, swapping: Swapping, name: str, faces: list[Face], 
     }
 
 
-def _ready(codes: Codes) -> Codes:
-    return codes.to("cpu")
+def _timed(work: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
 
 
 def _written(engine: Engine, faces: list[Face], folder: Path) -> list[Path]:
