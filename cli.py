@@ -139,6 +139,9 @@ def _components(commands: Commands, engine: argparse.ArgumentParser, plain: argp
     fit.add_argument("--components", required=True, metavar="FILE", help="the network")
     fit.add_argument("--faces", default="faces", metavar="FOLDER", help="the data set's zips and label files")
     fit.add_argument("--out", metavar="FILE", help="default: directions.safetensors beside the network")
+    fit.add_argument(
+        "--remove", action="append", default=[], metavar="NAME:OTHER", help="keep OTHER out of NAME's step"
+    )
     fit.add_argument("--limit", type=int, default=12_000, metavar="N", help="faces to use (default: 12000)")
     fit.add_argument("--seed", type=int, default=0)
 

@@ -126,10 +126,12 @@ def transfer(options: argparse.Namespace) -> int:
     def work(editor: ComponentsEditor, face: Face) -> tuple[EditRequest, EditResult]:
         values = {f"borrow_{COMPONENTS[row]}": options.blend for row in rows}
         values["output"] = float(OUTPUT_MODES.index(options.output_mode))
-        request = EditRequest(editor.spec.name, editor.spec.version, values)
-        reference = read(partner[str(current[0])]).target
+        lender = read(partner[str(current[0])])
+        # The request names its reference, so that the app says what is missing when it opens the result.
+        name = engine.references.lend(lender.aligned)
+        request = EditRequest(editor.spec.name, editor.spec.version, values, reference=name)
         with lock(engine.device):
-            return request, editor.edit(face, request, reference=reference)
+            return request, editor.edit(face, request, reference=lender.target)
 
     # A broken target must not shift the pairs behind it, so every target is its own call with its own partner.
     current: list[Path] = []
@@ -155,6 +157,7 @@ def directions(options: argparse.Namespace) -> int:
             options.out or Path(options.components).with_name("directions.safetensors"),
             limit=options.limit,
             seed=options.seed,
+            remove=options.remove,
         )
         facts = {name: {"components": list(d.components), "accuracy": d.accuracy} for name, d in found.items()}
     else:

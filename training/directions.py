@@ -9,6 +9,7 @@ import argparse
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,22 @@ from torch import Tensor
 from data import container
 from data.datasets import FaceSet, load_faces
 from encoders.attributes import CELEBA_ATTRIBUTES
-from iafaces.directions import RECIPES, Direction, fit_all, to_state
+from iafaces.directions import RECIPES, Direction, Recipe, fit_all, to_state
 from iafaces.model import ComponentAutoencoder
 from workbench.errors import BadRequest
+from workbench.face import content_hash
 from workbench.weights import load_file
+
+
+def without(recipes: Mapping[str, Recipe], remove: Sequence[str]) -> dict[str, Recipe]:
+    """``recipes`` with the confounders of ``remove`` ("attribute:confounder") added. Raises BadRequest."""
+    found = dict(recipes)
+    for words in remove:
+        name, _, other = words.partition(":")
+        if name not in found or other not in found or name == other:
+            raise BadRequest(f"'{words}' is no removal; write ATTRIBUTE:OTHER with two of: {', '.join(found)}.")
+        found[name] = replace(found[name], remove=(*found[name].remove, other))
+    return found
 
 
 @torch.inference_mode()
@@ -50,11 +63,14 @@ def run(
     seed: int = 0,
     cache: Path | str | None = None,
     device: str = "cpu",
+    remove: Sequence[str] = (),
 ) -> dict[str, Direction]:
     """Fit all ready attributes on ``limit`` evenly taken training faces of ``config`` and write ``out``.
 
-    Raises BadRequest when the settings cannot be read, MissingWeights and BadCheckpoint for the network.
+    ``remove``: "beard:male" keeps the score of male out of the step of beard. Raises BadRequest when the settings cannot be read
+    or a removal names a stranger, MissingWeights and BadCheckpoint for the network.
     """
+    recipes = without(RECIPES, remove)
     try:
         body = tomllib.loads(Path(config).read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
@@ -65,9 +81,16 @@ def run(
     chosen = training_faces(body, Path(faces), module.size, cache)
     index = np.unique(np.linspace(0, len(chosen) - 1, min(limit, len(chosen))).astype(int))
     nodes, labels = embeddings(module, chosen, index, device), torch.from_numpy(chosen.labels[index])
-    made = fit_all(nodes, labels, CELEBA_ATTRIBUTES, RECIPES, seed=seed)
+    made = fit_all(nodes, labels, CELEBA_ATTRIBUTES, recipes, seed=seed)
     state, facts = to_state(made)
-    about = {"encoder": header["id"], "faces": len(index), "seed": seed, "data": list(body["data"]["zips"])}
+    source = content_hash(labels, "\n".join(chosen.names[i] for i in index))[:16]
+    about = {
+        "encoder": header["id"],
+        "faces": len(index),
+        "seed": seed,
+        "data": list(body["data"]["zips"]),
+        "source": source,
+    }
     container.save(out, state, {**facts, **about}, half=False)
     return made
 
@@ -80,10 +103,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", metavar="FILE", help="default: directions.safetensors beside the components")
     parser.add_argument("--limit", type=int, default=12_000, metavar="N")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--remove", action="append", default=[], metavar="NAME:OTHER", help="keep OTHER out of NAME")
     parser.add_argument("--cache", metavar="FOLDER", help="where decoded faces are kept")
     a = parser.parse_args(argv)
     out = a.out or Path(a.components).with_name("directions.safetensors")
-    for name, d in run(a.config, a.components, a.faces, out, limit=a.limit, seed=a.seed, cache=a.cache).items():
+    made = run(a.config, a.components, a.faces, out, limit=a.limit, seed=a.seed, cache=a.cache, remove=a.remove)
+    for name, d in made.items():
         facts = {"attribute": name, "components": list(d.components), "accuracy": round(d.accuracy, 4)}
         print(json.dumps({**facts, "low": round(d.low, 2), "high": round(d.high, 2)}))
 

@@ -12,6 +12,9 @@ from PIL import Image
 import cli
 from tests import tiny_family
 from tests.iafaces import tiny
+from workbench.engine import Engine
+from workbench.errors import BadRequest
+from workbench.export import read_request
 from workbench.face import to_uint8
 
 
@@ -95,3 +98,61 @@ def test_reconstruct_and_directions_list(
     capsys.readouterr()
     assert cli.main(["directions", "list", "--manifest", str(manifest), "--json"]) == 0
     assert {b["attribute"] for b in lines(capsys)[0]} == {"mouth_open", "bushy"}
+
+
+@pytest.mark.parametrize("command", ["reconstruct", "transfer", "transfer from a folder"])
+def test_a_broken_file_in_a_folder_is_reported_and_skipped(
+    command: str, manifest: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    call = ["reconstruct", str(photos)]
+    if command != "reconstruct":
+        reference = str(photos / "1.png") if command == "transfer" else str(photos)
+        call = [
+            "transfer",
+            "--target",
+            str(photos),
+            "--reference",
+            reference,
+            "--component",
+            "mouth",
+            "--component",
+            "nose",
+        ]
+    assert cli.main([*call, "--aligned", "--out", str(out), "--manifest", str(manifest), "--json"]) == 1
+    bodies, error = lines(capsys)
+    assert [Path(b["input"]).name for b in bodies] == ["0.png", "1.png"]
+    assert "broken.png" in error
+    assert {p.name for p in out.iterdir()} == {"0.png", "1.png"}
+
+
+def test_a_transferred_picture_says_which_reference_it_needs(manifest: Path, photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    call = ["transfer", "--target", str(photos / "0.png"), "--reference", str(photos / "1.png"), "--component", "l_eye"]
+    assert cli.main([*call, "--aligned", "--out", str(out), "--manifest", str(manifest)]) == 0
+    request = read_request(out.read_bytes())
+    assert request is not None
+    assert request.reference.startswith("photo:")
+    with pytest.raises(BadRequest, match="choose the reference again"):
+        Engine("starter", "cpu", family_file=manifest).references.find(request.reference)
+
+
+def test_one_part_of_an_attribute_by_its_own_control(manifest: Path, photos: Path, tmp_path: Path) -> None:
+    pictures = []
+    for extra in (["--attribute", "bushy@l_eye"], ["--attribute", "bushy", "--component", "l_eye"]):
+        out = tmp_path / f"{len(pictures)}.png"
+        call = [
+            "attr",
+            str(photos / "0.png"),
+            "--aligned",
+            "--strength",
+            "3",
+            "--manifest",
+            str(manifest),
+            "--out",
+            str(out),
+        ]
+        assert cli.main([*call, *extra]) == 0
+        pictures.append(np.asarray(Image.open(out)))
+    assert (pictures[0] == pictures[1]).all()
+    assert (pictures[0] != np.asarray(Image.open(photos / "0.png"))).any()

@@ -5,6 +5,7 @@ import torch
 
 from data import container
 from iafaces import directions as d
+from training.directions import without
 from workbench.errors import BadCheckpoint, BadRequest
 
 DIM = 12
@@ -98,3 +99,12 @@ def test_every_ready_attribute_has_a_label() -> None:
     for recipe in d.RECIPES.values():
         assert recipe.label in CELEBA_ATTRIBUTES
         assert d.rows_of(recipe.components)
+
+
+def test_removals_are_named_in_words() -> None:
+    found = without(d.RECIPES, ["beard:male", "beard:young"])
+    assert found["beard"].remove == ("male", "young")
+    assert found["male"] == d.RECIPES["male"]
+    for words in ("beard", "beard:beard", "beard:hat"):
+        with pytest.raises(BadRequest, match="removal"):
+            without(d.RECIPES, [words])
