@@ -52,6 +52,5 @@ def _nothing(made: Studio, troubles: list[str]) -> None:
         "Choose another family in the sidebar, under 'Change weights or device', or see the page Models.",
         icon=":material/error:",
     )
-    for trouble in troubles:
-        style.small(trouble)
+    style.small(" ".join(troubles))
     st.page_link(MODELS_PAGE, label="Models", icon=":material/deployed_code:")

@@ -25,6 +25,8 @@ TITLES: dict[Side, tuple[str, str]] = {
 }
 NAME = "sheet"
 SHOWN = 1600
+LONGEST = 2048
+"""Photos of a sheet stay in memory, and there may be many: their faces need no more pixels."""
 
 
 def show(studio: Studio, methods: Sequence[str]) -> None:
@@ -126,7 +128,7 @@ def _take(machine: Engine, side: Side, key: str) -> None:
     opened, sentences = [], []
     for file in st.session_state.get(key) or []:
         try:
-            source = swap_sources.open_file(machine, file.getvalue(), file.name)
+            source = swap_sources.open_file(machine, file.getvalue(), file.name, longest=LONGEST)
         except FacetError as error:
             sentences.append(str(error))
             continue

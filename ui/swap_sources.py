@@ -10,7 +10,7 @@ import streamlit as st
 from ui import state, style, swap_state
 from ui.actions import choose_face, from_generated, keep_as_start, open_photo
 from ui.chooser import face_overlay
-from ui.pictures import data_uri
+from ui.pictures import data_uri, fit
 from ui.sources import TYPES
 from ui.state import Workspace
 from ui.swap_state import Slot
@@ -164,9 +164,14 @@ def bring(machine: Engine, name: Slot, data: bytes, file: str) -> None:
     swap_state.change(lambda desk: desk.having(name, source).complaining(name, None))
 
 
-def open_file(machine: Engine, data: bytes, file: str) -> Workspace:
-    """A photo as a source, its largest face projected; without a face its ``trouble`` says why. Raises BadImage."""
+def open_file(machine: Engine, data: bytes, file: str, *, longest: int | None = None) -> Workspace:
+    """A photo as a source, its largest face projected; without a face its ``trouble`` says why. Raises BadImage.
+
+    ``longest``: the photo is shrunk to this many pixels a side first, where only its face will be used.
+    """
     photo = load_image(data, file)
+    if longest is not None and max(photo.size) > longest:
+        photo = replace(photo, pixels=fit(photo.pixels, longest), hash="")
     source = open_photo(machine, swap_state.bare(photo), "upload")
     told = described(photo.request)
     return replace(source, notes=(*source.notes, told)) if told else source
@@ -300,7 +305,7 @@ def _again(machine: Engine, name: Slot, key: str) -> None:
 
 
 def _choose(machine: Engine, name: Slot, source: Workspace) -> None:
-    style.small(f"{len(source.detections)} faces found; the largest is taken. Click another one, or choose its number.")
+    style.small(f"{len(source.detections)} faces found. Click the one to use, or choose its number.")
 
     def pick(index: int) -> None:
         def step(desk: swap_state.Desk) -> swap_state.Desk:

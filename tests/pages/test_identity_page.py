@@ -349,6 +349,14 @@ def test_uploads_make_a_sheet_and_a_broken_one_costs_no_other(page, photo_bytes)
     assert any("at least one face" in note.value for note in page.info)
 
 
+def test_large_photos_of_a_sheet_are_kept_small(page, photo_bytes):
+    tab(page, "Sheet")
+    page.file_uploader(key="side_upload/attributes/0").upload("large.png", photo_bytes(2600, 1300), "image/png")
+    calm(page.run())
+    (one,) = desk(page).sides["attributes"]
+    assert one.photo.size == (2048, 1024)
+
+
 def test_frames_between_two_identities_and_a_gif(page, machine):
     tab(page, "Interpolate")
     frames = made(page, "frames")
