@@ -24,6 +24,7 @@ from stylegan2.discriminator import Discriminator
 from stylegan2.generator import Generator
 from training.distributed import Ranks
 from training.ema import Ema
+from training.reconstruction import identity_term, perceptual_term, pixel_terms
 from training.task import Step, set_rate
 from workbench.face import to_uint8
 
@@ -144,21 +145,12 @@ class AutoencoderTask:
 
     def losses(self, image: Tensor, target: Tensor, index: int) -> dict[str, Tensor]:
         """Reconstruction terms for pictures (B,3,s,s)."""
-        terms = {"l1": (image - target).abs().mean(), "mse": (image - target).square().mean()}
-        for side in (8, 32):
-            if image.shape[2] > side:
-                terms[f"l1_{side}"] = (resized(image, side) - resized(target, side)).abs().mean()
+        terms = pixel_terms(image, target)
         if image.shape[2] >= 64 and index % self.train.get("perceptual_every", 1) == 0:
             if self.perceptual is not None:
-                with torch.no_grad():
-                    wanted = self.perceptual.features(target)
-                got = self.perceptual.features(image)
-                parts = [(g - w).square().mean() / (w.square().mean() + 1e-3) for g, w in zip(got, wanted, strict=True)]
-                terms["perceptual"] = torch.stack(parts).mean()
+                terms["perceptual"] = perceptual_term(self.perceptual, image, target)
             if self.identity is not None:
-                with torch.no_grad():
-                    known = self.identity(target)
-                terms["identity"] = (1 - (self.identity(image) * known).sum(1)).mean()
+                terms["identity"] = identity_term(self.identity, image, target)
         return terms
 
     def step(self, step: Step) -> dict[str, float | Tensor]:

@@ -24,6 +24,8 @@ TASKS = {
     "identity": "training.identity:IdentityTask",
     "parser": "training.parser:ParserTask",
     "autoencoder": "training.autoencoder:AutoencoderTask",
+    "stylegan2": "training.adversarial:AdversarialTask",
+    "projector": "training.projector:ProjectorTask",
     "sdflow": "training.semantic:SemanticTask",
     "nitzan": "training.swapping:NitzanTask",
     "zhou": "training.swapping:ZhouTask",
