@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -60,6 +62,27 @@ class FeatureDistance(nn.Module):
             one, other = F.normalize(level, dim=1).chunk(2)
             parts.append((one - other).square().sum(1).mean((1, 2)))
         return torch.stack(parts).mean(0)
+
+
+class Shaken:
+    """Moves pictures (B,3,S,S) a little before a recogniser looks at them: shift, size, turn, mirror; differentiable.
+
+    Numbers come from ``draw``, which the training sets anew at every step.
+    """
+
+    def __init__(self, shift: float = 0.02, scale: float = 0.04, degrees: float = 4.0) -> None:
+        self.shift, self.scale, self.degrees = shift, scale, degrees
+        self.draw = torch.Generator()
+
+    def __call__(self, image: Tensor) -> Tensor:
+        count = len(image)
+        angle, size = (torch.randn(count, generator=self.draw) * s for s in (self.degrees * math.pi / 180, self.scale))
+        mirror = 1 - 2 * torch.randint(2, (count,), generator=self.draw).float()
+        cos, sin = angle.cos() * size.exp(), angle.sin() * size.exp()
+        linear = torch.stack([torch.stack([cos * mirror, -sin], 1), torch.stack([sin * mirror, cos], 1)], 1)
+        shift = 2 * self.shift * torch.randn(count, 2, 1, generator=self.draw)
+        grid = F.affine_grid(torch.cat([linear, shift], 2).to(image), list(image.shape), align_corners=False)
+        return F.grid_sample(image, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 class VGGFaceIdentity(nn.Module):

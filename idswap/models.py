@@ -70,11 +70,13 @@ class CodeMapper(nn.Module):
     """Identity and attribute codes to W+ codes: one w, broadcast to ``rows``, plus offsets when ``rank`` is above 0.
 
     ``center`` (style_dim,) is added to w (0 in the published networks, the mean latent in ours: what the mapper then learns is small).
+    ``skip``, in ours, is the width of the attribute code, which then also enters w straight, through one matrix.
     """
 
-    def __init__(self, widths: Sequence[int] = MAPPER, *, rows: int, rank: int = 0) -> None:
+    def __init__(self, widths: Sequence[int] = MAPPER, *, rows: int, rank: int = 0, skip: int = 0) -> None:
         super().__init__()
         self.mapper = LatentMapper(widths)
+        self.skip = nn.Linear(skip, widths[-1], bias=False) if skip else None
         self.offsets = LayerOffsets(widths[0], rows, widths[-1], rank) if rank else None
         self.rows = rows
         self.center: Tensor
@@ -83,7 +85,10 @@ class CodeMapper(nn.Module):
     def parts(self, identity: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
         """w (B,style_dim) and the offsets (B,rows,style_dim) or None, of codes (B,i) and (B,a)."""
         codes = torch.cat([identity, attributes], 1)
-        return self.center + self.mapper(codes), None if self.offsets is None else self.offsets(codes)
+        w = self.center + self.mapper(codes)
+        if self.skip is not None:
+            w = w + self.skip(attributes)
+        return w, None if self.offsets is None else self.offsets(codes)
 
     def forward(self, identity: Tensor, attributes: Tensor) -> Tensor:
         w, offsets = self.parts(identity, attributes)

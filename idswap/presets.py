@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from workbench.errors import BadRequest
 
 SAME = frozenset({"structure", "l2", "perceptual", "code"})
+CROSS = frozenset({"keep", "leak"})
 FIGHT = frozenset({"fool", "judge", "r1"})
 
 
@@ -21,8 +22,10 @@ class NitzanConfig:
 
     Same-image terms: ``structure`` (``masked``: L1 under the inverse Gaussian, ``summed`` over the batch), ``l2``,
     ``perceptual``, and ``code``, the distance to the known w or W+ code (read by the published loader, never used there).
-    ``offset`` is the squared length of the layer-wise offsets. ``cross_every``: every n-th step takes two different faces;
-    0: with probability ``cross_prob``. ``adversarial`` on W: on even steps, or with ``unified`` on all, halved.
+    ``offset`` is the squared length of the layer-wise offsets. Of two faces only (ours): ``keep``, the distance to the code of
+    the attribute picture, and ``leak``, how much of that picture's own identity is left. ``cross_every``: every n-th step takes
+    two different faces; 0: with probability ``cross_prob``. ``adversarial`` on W: on even steps, or with ``unified`` on all,
+    halved.
     """
 
     batch: int = 6
@@ -37,6 +40,8 @@ class NitzanConfig:
     perceptual: float = 0.0
     code: float = 0.0
     offset: float = 0.0
+    keep: float = 0.0
+    leak: float = 0.0
     cross_every: int = 3
     cross_prob: float = 1 / 3
     adversarial: float = 1.0
@@ -57,8 +62,9 @@ class NitzanConfig:
 
     def share(self, term: str) -> float:
         """In which share of the steps a term of the log is there, so that a log can show its mean over those."""
-        if term in SAME:
-            return 1 - (1 / self.cross_every if self.cross_every else self.cross_prob)
+        crossed = 1 / self.cross_every if self.cross_every else self.cross_prob
+        if term in SAME or term in CROSS:
+            return crossed if term in CROSS else 1 - crossed
         return 0.5 if term in FIGHT and not self.unified else 1.0
 
     @property
@@ -72,10 +78,10 @@ class ZhouConfig:
     """One training of Zhou's method. Weights of 0 leave a term out; ``batch`` counts pairs.
 
     On the same-face picture: ``l2``, ``structure``, ``perceptual``, ``identity``, ``code``. On the mixed one: ``identity_high``
-    (grey high-pass), ``identity_mixed`` (the plain picture; ours), ``attributes`` (``crops`` random crops), ``landmarks`` to the
-    attribute picture. ``high`` is how the recogniser sees the high-pass: "published" 2h - 1, or "centred" 2h.
-    ``freeze_norm_at``: batch norms stop learning there; 200 is the published slip.
-    ``distil`` pulls the identity head towards the recogniser (ours; needs equal widths).
+    (grey high-pass), ``identity_mixed`` (the plain picture; ours), ``keep`` and ``leak`` (as in NitzanConfig; ours),
+    ``attributes`` (``crops`` random crops), ``landmarks`` to the attribute picture. ``high`` is how the recogniser sees the
+    high-pass: "published" 2h - 1, or "centred" 2h. ``freeze_norm_at``: batch norms stop learning there; 200 is the published
+    slip. ``distil`` pulls the identity head towards the recogniser (ours; needs equal widths).
     """
 
     batch: int = 3
@@ -90,6 +96,8 @@ class ZhouConfig:
     landmarks: float = 0.0
     high: Literal["published", "centred"] = "published"
     identity_mixed: float = 0.0
+    keep: float = 0.0
+    leak: float = 0.0
     code: float = 0.0
     offset: float = 0.0
     distil: float = 0.0

@@ -16,18 +16,28 @@ Terms = dict[str, Tensor]
 Network = Callable[[Tensor], Tensor]
 
 
+def _as_it_is(image: Tensor) -> Tensor:
+    return image
+
+
 @dataclass(frozen=True, eq=False)
 class Guides:
     """The frozen networks a step looks through; pictures are (B,3,S,S) in [-1,1].
 
     ``synthesis`` W+ codes to pictures; ``identity`` to unit rows; ``landmarks`` to points (B,N,2) in [0,1]; ``perceptual`` two
-    pictures to distances (B,). None where no term needs it.
+    pictures to distances (B,). None where no term needs it. ``seen`` is what a rendered picture goes through before the
+    recogniser looks at it: small random moves keep the training from drawing what only the recogniser takes for a face.
     """
 
     synthesis: Network
     identity: Network
     landmarks: Network | None = None
     perceptual: losses.Distance | None = None
+    seen: Network = _as_it_is
+
+    def identity_of(self, rendered: Tensor) -> Tensor:
+        """Identity (B,i) of rendered pictures."""
+        return self.identity(self.seen(rendered))
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,6 +84,20 @@ def _codes(mapper: CodeMapper, identity: Tensor, attributes: Tensor) -> tuple[Te
     return w, rows + offsets, offsets.square().mean()
 
 
+def strangers(
+    config: NitzanConfig | ZhouConfig, pair: Pair, codes: Tensor, shown: Tensor, guides: Guides
+) -> dict[str, Tensor]:
+    """Ours, where the two pictures show different faces: ``shown`` (B,i) is the identity of what ``codes`` (B,L,D) draw."""
+    terms: Terms = {}
+    if config.keep and pair.attributes_code is not None:
+        terms["keep"] = config.keep * code_distance(codes, pair.attributes_code)
+    if config.leak:
+        with torch.no_grad():
+            own = guides.identity(pair.attributes)
+        terms["leak"] = config.leak * (shown * own).sum(1).clamp_min(0).square().mean()
+    return terms
+
+
 class NitzanLosses:
     """Nitzan's step: identity code of one picture, attribute code of another (or the same), one rendering."""
 
@@ -96,7 +120,10 @@ class NitzanLosses:
         w, codes, offset = _codes(self.mapper, wanted, self.attributes(pair.attributes))
         image = guides.synthesis(codes)
         form = losses.identity_l1 if c.identity_form == "l1" else losses.identity_cosine
-        terms: Terms = {"identity": c.identity * form(guides.identity(image), wanted)}
+        shown = guides.identity_of(image)
+        terms: Terms = {"identity": c.identity * form(shown, wanted)}
+        if cross:
+            terms |= strangers(c, pair, codes, shown, guides)
         if c.offset:
             terms["offset"] = c.offset * offset
         if c.landmarks and guides.landmarks is not None:
@@ -160,7 +187,7 @@ class ZhouLosses:
         own_w, own_codes, own_offset = _codes(self.mapper, identity[:count], attributes[:count])
         _, mixed_codes, mixed_offset = _codes(self.mapper, identity[:count], attributes[count:])
         own, mixed = guides.synthesis(torch.cat([own_codes, mixed_codes])).split(count)
-        terms = self.own(pair, own, own_codes) | self.mixed(pair, mixed, draw)
+        terms = self.own(pair, own, own_codes) | self.mixed(pair, mixed, mixed_codes, draw)
         terms |= self.distilled(pair.identity, identity[:count])
         if c.offset:
             terms["offset"] = c.offset * (own_offset + mixed_offset) / 2
@@ -179,12 +206,12 @@ class ZhouLosses:
         if c.identity:
             with torch.no_grad():
                 known = self.guides.identity(pair.identity)
-            terms["identity"] = c.identity * losses.identity_cosine(self.guides.identity(image), known)
+            terms["identity"] = c.identity * losses.identity_cosine(self.guides.identity_of(image), known)
         if c.code and pair.identity_code is not None:
             terms["code"] = c.code * code_distance(codes, pair.identity_code)
         return terms
 
-    def mixed(self, pair: Pair, image: Tensor, draw: torch.Generator) -> Terms:
+    def mixed(self, pair: Pair, image: Tensor, codes: Tensor, draw: torch.Generator) -> Terms:
         """Terms on the face with another's attributes."""
         c, guides, terms = self.config, self.guides, dict[str, Tensor]()
         if c.identity_high:
@@ -194,7 +221,9 @@ class ZhouLosses:
         if c.identity_mixed:
             with torch.no_grad():
                 known = guides.identity(pair.identity)
-            terms["identity_mixed"] = c.identity_mixed * losses.identity_cosine(guides.identity(image), known)
+            shown = guides.identity_of(image)
+            terms["identity_mixed"] = c.identity_mixed * losses.identity_cosine(shown, known)
+            terms |= strangers(c, pair, codes, shown, guides)
         if c.attributes and guides.perceptual is not None:
             boxes = losses.draw_boxes(c.crops, image.shape[2], draw)
             apart = guides.perceptual(losses.crops(image, boxes), losses.crops(pair.attributes, boxes))

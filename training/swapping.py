@@ -3,7 +3,8 @@
 Settings: [data] (``generated``: "fly", a folder, or how many to keep; ``photos``: share of photos, with zips, labels and a
 projector); [networks] (files: generator, identity, landmarks, perceptual, projector); [encoder]; [mapper]; [nitzan] or
 [zhou] (``preset`` and what differs from it); [train] (``codes_only`` first steps without a rendering, ``freeze_norm_at``,
-``side`` of the rendering, ``schedule``, ``seed``).
+``side`` of the rendering, ``schedule``, ``start`` = "projector" and ``start_identity`` to begin at the family's networks,
+``rate_linear``, ``shaken``).
 """
 
 from __future__ import annotations
@@ -19,10 +20,13 @@ from torch import Tensor, nn
 from data import container
 from data.datasets import load_faces
 from data.swap_sets import open_set
-from encoders.compact import resized
+from encoders.compact import CompactE4E, IdentityNet, resized
 from idswap import losses
+from idswap.compact import AttributeHead, CompactAttributes, CompactSwapEncoder
+from idswap.guides import Shaken
 from idswap.models import DISCRIMINATOR, CodeMapper, WDiscriminator
 from idswap.presets import NITZAN_PRESETS, ZHOU_PRESETS, configured
+from idswap.starts import centred_thumbnails, compact_recogniser, from_projector
 from idswap.swap import IdSwap, NitzanSwap, ZhouSwap, sheet
 from idswap.train import Guides, NitzanLosses, Pair, Terms, ZhouLosses, freeze_norms
 from training import swap_networks as networks
@@ -48,14 +52,18 @@ class SwapTask:
         self.generator, self.generator_id, self.mean = networks.generator(self.files["generator"], self.runs, device)
         recogniser = networks.identity(self.files, self.runs, device)
         self.identity, self.identity_id = recogniser.net, recogniser.id
+        self.shaken = Shaken()
         self.guides = Guides(
             self.render,
             self.identity,
             networks.landmarks(self.files, self.runs, device),
             networks.perceptual(self.files, self.runs, device),
+            *([self.shaken] if self.train.get("shaken") else []),
         )
         psi, rows = self.data.get("truncation", 0.7), self.data.get("truncated_rows")
         self.fly = Fly(self.generator, self.mean, psi, rows, device, self.data.get("seed", 0))
+        self.reader: CompactE4E | None = None
+        self.photos: Photos | None = None
         self.source, self.shown = self.sources(faces)
         self.modules: dict[str, nn.Module] = {}
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
@@ -85,12 +93,13 @@ class SwapTask:
         if not share:
             return generated, held
         size = self.generator.size
-        reader = networks.projector(self.files["projector"], self.runs, self.generator_id, self.device)
+        reader = self.reader = networks.projector(self.files["projector"], self.runs, self.generator_id, self.device)
         reader_id = container.read_header(networks.find(self.files["projector"], self.runs))["id"]
         train = load_faces([faces / z for z in data["zips"]], faces / data["labels"], size, cache)
         mirrored = data.get("mirrored", False)
         stored = code_file(cache, reader_id, train, mirrored)
         photos = Photos(train, all_codes(reader, train, self.device, stored, mirrored=mirrored), size, self.device)
+        self.photos = photos
         val = load_faces([faces / z for z in data["val_zips"]], faces / data["val_labels"], size, cache)
         shown = val.batch(np.arange(min(SHEET, len(val))), device=self.device)
         return (photos if share >= 1 else Mixture(photos, generated, share)), shown
@@ -103,6 +112,8 @@ class SwapTask:
             "rows": self.generator.n_latent,
             "rank": table.get("rank", 0),
         }
+        if table.get("skip", False):
+            self.mapper_arch["skip"] = attributes
         made = CodeMapper(**self.mapper_arch).to(self.device)
         if table.get("centred", False):
             made.center.copy_(self.mean)
@@ -110,6 +121,18 @@ class SwapTask:
             with torch.no_grad():
                 made.mapper.model[-1].weight.mul_(0.1)  # pyright: ignore[reportArgumentType, reportCallIssue]
         return made
+
+    def start(self, head: AttributeHead, mapper: CodeMapper, *, unit: bool) -> None:
+        """Begin at the projector where the settings say so (``start = "projector"``)."""
+        if self.train.get("start") != "projector":
+            return
+        if self.reader is None or self.photos is None:
+            raise BadRequest("A start from the projector needs photos; set 'photos' above 0 in [data].")
+        some = np.unique(np.linspace(0, len(self.photos.faces) - 1, 4000).astype(int))
+        codes = torch.from_numpy(self.photos.codes[some].astype(np.float32)).to(self.device)
+        from_projector(head, mapper, self.reader, codes, unit=unit)
+        thumbnails = [resized(self.photos.at(part).image, head.thumbnail) for part in np.array_split(some, 16)]
+        centred_thumbnails(head, torch.cat(thumbnails))
 
     def pictures(self, step: Step, count: int) -> tuple[Tensor, Tensor]:
         """This rank's part of ``count`` faces at the training side, and their codes."""
@@ -152,6 +175,7 @@ class SwapTask:
 
     def prepare(self, step: Step, freeze_at: int | None) -> None:
         """Training mode, with batch norms at rest from step ``freeze_at`` on."""
+        self.shaken.draw = step.torch
         for module in self.modules.values():
             module.train()
             if freeze_at is not None and step.index >= freeze_at:
@@ -183,6 +207,19 @@ def adam(parameters: Iterable[nn.Parameter], rate: float, epsilon: float) -> tor
     return torch.optim.Adam(list(parameters), lr=rate, betas=(0.9, 0.999), eps=epsilon)
 
 
+def adam_of(modules: Iterable[nn.Module], rate: float, rate_linear: float, epsilon: float) -> torch.optim.Adam:
+    """Adam for ``modules``; what reads thumbnails and what enters w straight learns at ``rate_linear``.
+
+    Those matrices hold the projector from the start, and act on thousands of numbers at once.
+    """
+    usual, slow = [], []
+    for module in modules:
+        for name, parameter in module.named_parameters():
+            (slow if "linear." in name or name.startswith("skip.") else usual).append(parameter)
+    groups = [{"params": part, "lr": r} for part, r in ((usual, rate), (slow, rate_linear)) if part]
+    return torch.optim.Adam(groups, betas=(0.9, 0.999), eps=epsilon)
+
+
 class NitzanTask(SwapTask):
     """Nitzan et al. 2020: attribute encoder and mapper, and a discriminator on W."""
 
@@ -196,8 +233,10 @@ class NitzanTask(SwapTask):
         self.losses = NitzanLosses(c, self.attributes, self.codes, self.guides)
         self.modules = {"attributes": self.attributes, "mapper": self.codes}
         self.averaged = ("attributes", "mapper")
-        trained = [*self.attributes.parameters(), *self.codes.parameters()]
-        self.optimizers = {"main": adam(trained, c.rate, c.epsilon)}
+        if isinstance(encoder, CompactAttributes):
+            self.start(encoder.head, self.codes, unit=False)
+        linear = self.train.get("rate_linear", c.rate)
+        self.optimizers = {"main": adam_of([self.attributes, self.codes], c.rate, linear, c.epsilon)}
         if c.adversarial:
             self.discriminator = WDiscriminator(self.body.get("discriminator", {}).get("widths", DISCRIMINATOR))
             self.modules["discriminator"] = self.discriminator.to(device)
@@ -290,7 +329,14 @@ class ZhouTask(SwapTask):
         self.losses = ZhouLosses(c, self.encoder, self.codes, self.guides)
         self.modules = {"encoder": self.encoder, "mapper": self.codes}
         self.averaged = ("encoder", "mapper")
-        self.optimizers = {"main": adam([*self.encoder.parameters(), *self.codes.parameters()], c.rate, c.epsilon)}
+        if isinstance(encoder, CompactSwapEncoder):
+            self.start(encoder.attributes, self.codes, unit=True)
+            if self.train.get("start_identity", False):
+                if not isinstance(self.identity, IdentityNet):
+                    raise BadRequest("'start_identity' needs the compact recogniser; name its file under [networks].")
+                compact_recogniser(encoder, self.identity)
+        linear = self.train.get("rate_linear", c.rate)
+        self.optimizers = {"main": adam_of([self.encoder, self.codes], c.rate, linear, c.epsilon)}
 
     def step(self, step: Step) -> dict[str, float | Tensor]:
         c, optimizer = self.config, self.optimizers["main"]
