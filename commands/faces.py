@@ -23,7 +23,13 @@ Result = tuple[Mapping[str, Any], str]
 
 def engine_of(options: argparse.Namespace) -> Engine:
     """The engine that the common options ask for."""
-    return Engine(options.family, options.device, family_file=options.manifest, detector=options.detector)
+    return Engine(
+        options.family,
+        options.device,
+        family_file=options.manifest,
+        detector=options.detector,
+        precision=options.precision,
+    )
 
 
 def align(options: argparse.Namespace) -> int:

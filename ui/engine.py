@@ -13,15 +13,15 @@ from workbench.errors import FacetError
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the networks …")
-def build(family: str, device: str) -> Engine:
+def build(family: str, device: str, precision: str = "float32") -> Engine:
     """One engine for all visitors of ``family`` on ``device``; it holds its own lock per device."""
-    return Engine(family, device)
+    return Engine(family, device, precision=precision)
 
 
 def engine() -> Engine:
     """The engine of this session's choice."""
     chosen = choice()
-    return build(chosen.family, chosen.device)
+    return build(chosen.family, chosen.device, chosen.precision)
 
 
 def through_router() -> None:

@@ -21,18 +21,18 @@ def ready() -> list[str]:
     return [name for name, family in editable().items() if name == state.choice().family or not family.absent()]
 
 
-def switch(family: str, device: str | None = None) -> bool:
+def switch(family: str, device: str | None = None, precision: str | None = None) -> bool:
     """Work with ``family`` from now on; False when it is in use already.
 
     The networks that every page needs are loaded first: a family that does not load is not switched to, and the
     FacetError says why. A photo stays and is projected anew, because a code belongs to one generator.
     """
     before = state.choice()
-    new = state.EngineChoice(family, device or before.device)
+    new = state.EngineChoice(family, device or before.device, precision or before.precision)
     if new == before:
         return False
     choose(new.device)
-    machine = build(new.family, new.device)
+    machine = build(new.family, new.device, new.precision)
     for kind in ("generator", "projector"):
         machine.store.network(kind)
     stop_job()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import streamlit as st
 
 from ui import family as families_of
-from ui import state, style
+from ui import masked, state, style
 from ui.engine import engine, sentences
 from ui.pictures import data_uri
 from ui.studio import studio
-from workbench.devices import available
+from workbench.devices import PRECISIONS, available
 from workbench.face import to_uint8
 
 ORIGINS = {
@@ -23,6 +23,8 @@ ORIGINS = {
 
 
 def _forget() -> None:
+    with sentences():
+        masked.forget(engine())
     state.wipe()
     with sentences():
         machine = engine()
@@ -88,9 +90,16 @@ def _engine_settings() -> None:
         chosen = state.choice()
         family = st.selectbox("Family of weights", names, index=names.index(chosen.family))
         device = st.selectbox("Device", devices, index=devices.index(chosen.device))
+        precision = st.selectbox(
+            "Precision",
+            list(PRECISIONS),
+            index=list(PRECISIONS).index(chosen.precision),
+            help="Of the generator's convolutions. bfloat16 is faster where the device has it, and slower where not; its "
+            "pictures differ a little.",
+        )
         if waiting:
             style.small(f"Not offered, because files are missing: {', '.join(waiting)}. See the page Models.")
         if st.button("Use these", key="use_engine", width="stretch"):
             with sentences(), st.spinner("Loading the networks …"):
-                if families_of.switch(family, device):
+                if families_of.switch(family, device, precision):
                     st.rerun()

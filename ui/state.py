@@ -58,10 +58,11 @@ class Workspace:
 
 @dataclass(frozen=True)
 class EngineChoice:
-    """Which weights, on which device."""
+    """Which weights, on which device, and the precision of the generator's convolutions there."""
 
     family: str = "starter"
     device: str = "auto"
+    precision: str = "float32"
 
 
 def workspace() -> Workspace | None:

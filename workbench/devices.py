@@ -39,6 +39,16 @@ def choose(name: str) -> torch.device:
     return device
 
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+def dtype_of(precision: str) -> torch.dtype:
+    """The dtype called ``precision``. Raises BadRequest with the names that exist."""
+    if precision not in PRECISIONS:
+        raise BadRequest(f"There is no precision '{precision}'; there are: {', '.join(PRECISIONS)}.")
+    return PRECISIONS[precision]
+
+
 @dataclass(frozen=True)
 class Held:
     """A device lock that is being held."""

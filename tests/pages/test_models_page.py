@@ -62,7 +62,7 @@ def machine(manifest: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     """Real engines on the two families; finding faces is played."""
     made: dict[str, Engine] = {}
 
-    def build(family: str, device: str) -> Engine:
+    def build(family: str, device: str, precision: str = "float32") -> Engine:
         if family not in made:
             made[family] = Engine(family, "cpu", family_file=manifest)
             monkeypatch.setattr(made[family], "detect", find_played)

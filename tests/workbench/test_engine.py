@@ -256,3 +256,13 @@ def test_a_callback_may_call_the_engine_again(engine: Engine, face: Face) -> Non
 
     engine.edit(face, ask(smiling=-0.321), progress=draw)
     assert set(seen) == {40}
+
+
+def test_bfloat16_draws_nearly_the_same_face(engine: Engine, tiny_manifest: Path) -> None:
+    half = Engine(family_file=tiny_manifest, precision="bfloat16")
+    plain, rough = engine.random_face(3).image, half.random_face(3).image
+    apart = float((plain - rough).norm() / plain.norm())
+    assert 1e-6 < apart < 0.05
+    assert rough.dtype is torch.float32
+    with pytest.raises(BadRequest, match="float32, bfloat16"):
+        Engine(family_file=tiny_manifest, precision="half")
