@@ -20,6 +20,7 @@ from training.scenes import LabelledPhoto, SceneMaker, spoil
 from training.teachers import decode, overlap
 from training.timed import TimedRun
 from workbench.crop import landmark_quad, quad_side
+from workbench.errors import BadCheckpoint
 
 
 class CropMaker:
@@ -119,6 +120,20 @@ def start_at_the_mean(model: LandmarkNet, maker: CropMaker, rng: np.random.Gener
         model.prior.copy_((-away / (2 * 0.1**2)).unflatten(1, model.prior.shape[1:]))
 
 
+def start_from(model: LandmarkNet, path: Path) -> None:
+    """Begin with the weights in ``path``, made for crops of any size: the prior of the maps is stretched.
+
+    Raises BadCheckpoint.
+    """
+    state, _ = container.load(path)
+    side = model.prior.shape[1]
+    state["prior"] = F.interpolate(state["prior"][None], (side, side), mode="bicubic", align_corners=True)[0]
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise BadCheckpoint(f"'{path}' holds another landmark network than the settings describe.") from error
+
+
 def main(argv: list[str] | None = None) -> int:
     """Train the landmark network; returns the steps done."""
     parser = argparse.ArgumentParser(description=main.__doc__)
@@ -127,6 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=8, help="of processor time")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="weights to begin with, of a network of the same channels")
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
@@ -137,7 +153,10 @@ def main(argv: list[str] | None = None) -> int:
     sources = read_sources(options.photos)
     clutter = SceneMaker(sources, 256, np.random.default_rng(settings["seed"]), settings["backgrounds"]).bank
     maker = CropMaker(sources, model.input_size, clutter)
-    start_at_the_mean(model, maker, np.random.default_rng(settings["seed"]))
+    if options.start:
+        start_from(model, options.start)
+    else:
+        start_at_the_mean(model, maker, np.random.default_rng(settings["seed"]))
     print(f"{sum(map(len, maker.faces))} faces, {sum(p.numel() for p in model.parameters())} parameters", flush=True)
     run = TimedRun(
         model, options.out, options.minutes, lr=settings["lr"], weight_decay=settings["weight_decay"],
