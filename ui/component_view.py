@@ -67,14 +67,18 @@ def results(machine: Engine, work: state.Workspace, face: Face, spec: EditorSpec
         asked = [c.attribute for c in spec.controls if c.attribute and c.name in request.values]
         _map(face, lasts)
         asked += _alone(spec, request)
-        readouts.panel(comparison, asked, summary=_unnamed(comparison) if lasts.request.values and not asked else "")
+        if any(name.startswith("borrow_") for name in lasts.request.values):
+            marks = {**readouts.MARKS, "side": '<span class="facet-mark">changed</span>'}
+            readouts.panel(comparison, asked, summary=_unnamed(comparison, asked), marks=marks)
+        else:
+            readouts.panel(comparison, asked)
     return comparison
 
 
-def _unnamed(comparison: Comparison) -> str:
-    """What changed, when the edit names no attribute, as a borrowed part does not."""
-    names = ", ".join(controls.title_of(name) for name in comparison.unintended)
-    return f"Changed with the parts: {names}." if names else "No attribute moved by more than 15 points."
+def _unnamed(comparison: Comparison, asked: list[str]) -> str:
+    """What changed besides ``asked`` when parts are borrowed, which bring attributes that nobody names."""
+    names = ", ".join(controls.title_of(name) for name in comparison.unintended if name not in asked)
+    return f"Changed with the borrowed parts: {names}." if names else "No attribute moved by more than 15 points."
 
 
 def _alone(spec: EditorSpec, request: EditRequest) -> list[str]:

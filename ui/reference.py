@@ -18,7 +18,7 @@ from workbench.face import AlignedFace, Photo, to_uint8
 from workbench.images import load_image
 
 REFERENCE, TROUBLE = "facet_reference", "facet_reference_trouble"
-KINDS = {"sample": "Samples", "random": "Random", "photo": "Photo"}
+KINDS = {"sample": "Sample", "random": "Random", "photo": "Photo"}
 Change = Callable[["Reference"], None]
 
 
