@@ -23,7 +23,9 @@ def parser() -> argparse.ArgumentParser:
     plain.add_argument("--json", action="store_true", help="print one JSON object per line and nothing else")
     plain.add_argument("--manifest", metavar="FILE", help="another list of weights than data/weights.toml")
     engine = argparse.ArgumentParser(add_help=False, parents=[plain])
-    engine.add_argument("photos", nargs="+", metavar="PHOTO", help="photos, or folders of photos")
+    engine.add_argument(
+        "photos", nargs="+", metavar="PHOTO", help="photos, folders of photos, or lists (.txt) of names"
+    )
     engine.add_argument("--out", metavar="OUT", help="file to write; for several photos or a folder, a folder")
     engine.add_argument("--face", type=int, default=0, metavar="N", help="which face, 0 is the largest (default)")
     engine.add_argument("--aligned", action="store_true", help="the picture is an aligned face already")
@@ -117,7 +119,9 @@ def _components(commands: Commands, engine: argparse.ArgumentParser, plain: argp
     attr.add_argument("--to", action="append", type=float, metavar="T", help="place to arrive at instead, 0 is average")
     attr.add_argument("--component", action="append", choices=parts, help="change only this part; may be repeated")
     transfer = commands.add_parser("transfer", parents=[plain, output], help="borrow face parts from another photo")
-    transfer.add_argument("--target", nargs="+", required=True, metavar="PHOTO", help="photos or folders to change")
+    transfer.add_argument(
+        "--target", nargs="+", required=True, metavar="PHOTO", help="photos, folders or lists to change"
+    )
     transfer.add_argument("--reference", nargs="+", required=True, metavar="PHOTO", help="one, or one per target")
     transfer.add_argument("--component", action="append", required=True, choices=parts, help="may be repeated")
     transfer.add_argument(

@@ -27,7 +27,10 @@ class Inputs:
 
 
 def collect(names: Sequence[str]) -> Inputs:
-    """Files and the pictures directly inside folders, in order, each once. Raises BadImage when there are none."""
+    """Files, the pictures directly inside folders, and those that a list (.txt, one a line) names; in order, each once.
+
+    Raises BadImage when a folder or a list holds none, or a list cannot be read.
+    """
     found: dict[Path, None] = {}
     many = len(names) > 1
     for name in names:
@@ -38,9 +41,28 @@ def collect(names: Sequence[str]) -> Inputs:
             if not inside:
                 raise BadImage(f"The folder '{path}' holds no pictures; name a folder with photos directly inside it.")
             found.update(dict.fromkeys(inside))
+        elif path.suffix.lower() == ".txt":
+            many = True
+            found.update(dict.fromkeys(listed(path)))
         else:
             found[path] = None
     return Inputs(tuple(found), many)
+
+
+def listed(path: Path) -> list[Path]:
+    """The pictures that a list names, seen from its own folder; a name without an ending stands for the picture of that stem."""
+    try:
+        names = [line.strip() for line in path.read_text("utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadImage(f"The list '{path}' cannot be read ({error}).") from error
+    found = []
+    for name in filter(None, names):
+        place = path.parent / name
+        endings = [place.with_name(place.name + ending) for ending in sorted(SUFFIXES)]
+        found.append(place if place.is_file() else next((p for p in endings if p.is_file()), place))
+    if not found:
+        raise BadImage(f"The list '{path}' names no pictures; write one file name a line.")
+    return found
 
 
 def places(inputs: Inputs, out: str | None, suffix: str, option: str = "--out") -> Mapping[Path, Path | None]:

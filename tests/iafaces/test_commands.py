@@ -156,3 +156,18 @@ def test_one_part_of_an_attribute_by_its_own_control(manifest: Path, photos: Pat
         pictures.append(np.asarray(Image.open(out)))
     assert (pictures[0] == pictures[1]).all()
     assert (pictures[0] != np.asarray(Image.open(photos / "0.png"))).any()
+
+
+def test_a_list_of_names_is_taken_like_a_folder(
+    manifest: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = photos / "faces.txt"
+    names.write_text("1\n0.png\n\nmissing\n")
+    out = tmp_path / "out"
+    call = ["attr", str(names), "--aligned", "--attribute", "mouth_open", "--strength", "1", "--out", str(out)]
+    assert cli.main([*call, "--manifest", str(manifest), "--json"]) == 1
+    bodies, error = lines(capsys)
+    assert [Path(b["input"]).name for b in bodies] == ["1.png", "0.png"]
+    assert "missing" in error
+    names.write_text("\n")
+    assert cli.main([*call, "--manifest", str(manifest)]) == 1
