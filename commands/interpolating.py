@@ -57,7 +57,7 @@ def interpolate(options: argparse.Namespace) -> int:
         frames = []
         for at, code in enumerate(path):
             picture = swapping.render(options.method, code)
-            frames.append(shown(picture, way.moves, faces[0], options.crop))
+            frames.append(shown(swapping, picture, way.moves, faces[0], options.crop))
             strip.put(0, at, to_uint8(picture))
             save_image(place / f"frame_{at:03d}.png", frames[-1], provenance)
         save_image(place / "sheet.png", strip.pixels, provenance)

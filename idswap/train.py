@@ -94,7 +94,7 @@ def strangers(
     if config.leak:
         with torch.no_grad():
             own = guides.identity(pair.attributes)
-        terms["leak"] = config.leak * (shown * own).sum(1).clamp_min(0).square().mean()
+        terms["leak"] = config.leak * (shown * own).sum(1).clamp_min(0).mean()
     return terms
 
 

@@ -155,7 +155,7 @@ def _show(studio: Studio, method: str, source: Workspace, face: Face, made: Conc
             Tile(result, "De-identified", True),
         ]
     )
-    pixels = studio.swapping.place(face, made.result) if whole else result
+    pixels = studio.swapping.place(face, made.result, square=True) if whole else result
     if whole:
         height, width = pixels.shape[:2]
         tiles([Tile(pixels, f"Whole photo, {width} × {height} pixels")], largest=min(PHOTO_WIDTH, 3 * width))

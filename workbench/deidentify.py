@@ -155,7 +155,7 @@ class Deidentifier:
             return Made(output, kept, kept=True)
         own = self.swapping.codes(self.name, face)
         result = self.swapping.swap_codes(self.name, Codes(donor, own.attributes), face)
-        pixels = self.swapping.place(face, result, crop=self.crop)
+        pixels = self.swapping.place(face, result, crop=self.crop, square=True)
         save_image(output, pixels, Provenance(self.request, self.engine.family, self.weights))
         shown = to_tensor(to_uint8(result.image))
         alike = float(self.judge.embed(shown, self.engine.device, five_points(face)) @ seen.judged)

@@ -65,7 +65,7 @@ def render(
         picture = studio.swapping.render(journey.method, code)
         faces.append(to_uint8(picture))
         if whole and journey.moves == "identity":
-            photos.append(shown(picture, journey.moves, kept.aligned, False))
+            photos.append(shown(studio.swapping, picture, journey.moves, kept.aligned, False))
         progress((at + 1) / len(way), f"frame {at + 1} of {len(way)}")
     return Frames(tuple(faces), tuple(photos))
 

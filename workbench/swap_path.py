@@ -15,7 +15,6 @@ from idswap.codes import mixed
 from idswap.swap import Codes
 from workbench.errors import BadImage, BadRequest
 from workbench.face import AlignedFace, to_uint8
-from workbench.paste import paste_back
 from workbench.swapping import Swapping
 
 Space = Literal["z", "w"]
@@ -100,8 +99,8 @@ def along(
     return [swapping.mapped(name, joined(between(t))) for t in at]
 
 
-def shown(picture: Tensor, moves: Moves, kept: AlignedFace, crop: bool) -> np.ndarray:
+def shown(swapping: Swapping, picture: Tensor, moves: Moves, kept: AlignedFace, crop: bool) -> np.ndarray:
     """Pixels (H,W,3) of a frame: in the attribute photo when there is one for all frames, else the face alone."""
     if crop or moves == "attributes":
         return to_uint8(picture)
-    return paste_back(kept, picture).pixels
+    return swapping.pasted(kept, picture)

@@ -20,7 +20,6 @@ from workbench.devices import lock
 from workbench.engine import Engine
 from workbench.errors import MissingWeights, NoFace
 from workbench.face import AlignedFace, Photo, to_tensor, to_uint8
-from workbench.paste import paste_back
 from workbench.steady import Coherence, Jitter, Smoothing, SteadyQuad, followed
 from workbench.swapping import Swapping, checked
 
@@ -96,7 +95,7 @@ class VideoSwap:
             side, matrix = quad_side(face.transform.quad), face.transform.matrix()
             for gauge, image in ((self.jitter, picture), (self.jitter_input, to_tensor(face.image))):
                 gauge.add(self._placed(self._points, image, face.transform.size, matrix), side)
-        return shown if self.crop else paste_back(face, result.image).pixels
+        return shown if self.crop else self.swapping.pasted(face, result.image)
 
     def _face(self, photo: Photo) -> AlignedFace | None:
         if self.aligned:

@@ -16,8 +16,9 @@ from workbench.cache import LRU
 from workbench.devices import lock, plain
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
-from workbench.errors import BadCheckpoint, BadRequest
+from workbench.errors import BadCheckpoint, BadRequest, MissingWeights
 from workbench.face import AlignedFace, Face, to_tensor, to_uint8
+from workbench.outline import outline
 from workbench.paste import paste_back
 from workbench.weights import Network
 
@@ -173,14 +174,39 @@ class Swapping:
         return self._method(name)[1]
 
     def place(
-        self, attributes: Face | AlignedFace, result: EditResult, *, crop: bool = False, base: Base = "w"
+        self,
+        attributes: Face | AlignedFace,
+        result: EditResult,
+        *,
+        crop: bool = False,
+        base: Base = "w",
+        square: bool = False,
     ) -> np.ndarray:
-        """Pixels (H,W,3) uint8 of the attribute photo with the new face in it, or with ``crop`` of the face alone."""
+        """Pixels (H,W,3) uint8 of the attribute photo with the new face in it, or with ``crop`` of the face alone.
+
+        With base "w" the face itself is replaced as far as the family can tell it from hair and background, else, or
+        with ``square``, the whole aligned square.
+        """
         if isinstance(attributes, Face) and base == "photo":
             return self.engine.compose(attributes, result, crop=crop, keep_detail=True).pixels
         if crop:
             return to_uint8(result.image)
-        return paste_back(_picture(attributes)[0], result.image).pixels
+        return self.pasted(attributes, result.image, square=square)
+
+    def pasted(self, attributes: Face | AlignedFace, image: Tensor, *, square: bool = False) -> np.ndarray:
+        """Pixels (H,W,3) uint8 of the attribute photo with the face of ``image`` (3,S,S) in it; see ``place``."""
+        aligned, target = _picture(attributes)
+        mask = None if square else self._outline(torch.stack([target, image]))
+        return paste_back(aligned, image, mask=mask).pixels
+
+    def _outline(self, images: Tensor) -> Tensor | None:
+        """Weight (1,S,S) of the faces of ``images`` (B,3,S,S), or None in a family without a parser."""
+        try:
+            parser = self.engine.store.module("parser")
+        except MissingWeights:
+            return None
+        with lock(self.engine.device):
+            return plain(outline(parser, images.to(self.engine.device)))
 
 
 def checked(strengths: Strengths | None) -> Strengths:
