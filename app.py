@@ -17,6 +17,8 @@ page = st.navigation(
         st.Page("pages/semantic_edit.py", title="Semantic edit", icon=":material/tune:"),
         st.Page("pages/identity_and_attributes.py", title="Identity & attributes", icon=":material/swap_horiz:"),
         st.Page("pages/components.py", title="Components", icon=":material/face_retouching_natural:"),
+        st.Page("pages/masked_edit.py", title="Masked edit", icon=":material/brush:"),
+        st.Page("pages/compare_methods.py", title="Compare methods", icon=":material/compare:"),
         st.Page("pages/models.py", title="Models", icon=":material/deployed_code:"),
     ]
 )

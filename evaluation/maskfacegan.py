@@ -124,6 +124,14 @@ def kept_lines(path: Path | None, ident: str) -> list[dict[str, Any]]:
     return found
 
 
+def keep_line(path: Path, line: Mapping[str, Any]) -> None:
+    """Add one line to ``path``, on a line of its own even after one that was cut off."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cut = path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n")
+    with path.open("a", encoding="utf-8") as file:
+        file.write(("\n" if cut else "") + json.dumps(line) + "\n")
+
+
 def measure(
     engine: Engine, place: Path, count: int, attributes: Sequence[str], preset: str,
     *, seed: int = 0, out: Path | None = None, sheet: Path | None = None,
@@ -151,9 +159,7 @@ def measure(
                 continue
             lines.append({"file": name, "seed": seed, "weights": ident, **found})
             if out is not None:
-                out.parent.mkdir(parents=True, exist_ok=True)
-                with out.open("a", encoding="utf-8") as file:
-                    file.write(json.dumps(lines[-1]) + "\n")
+                keep_line(out, lines[-1])
         print(f"{at + 1} of {len(names)}: {name}", file=sys.stderr, flush=True)
         if sheet is not None and at < SHEET_FACES:
             for column, picture in enumerate(row):

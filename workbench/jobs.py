@@ -172,6 +172,7 @@ class Queue:
         self._waiting: dict[str, list[Job]] = {}
         self._running: dict[str, Job] = {}
         self._known: OrderedDict[int, tuple[str, Job]] = OrderedDict()
+        self._asked: dict[str, float] = {}
         self._numbers = itertools.count(1)
 
     def submit(self, job: Job[T], device: torch.device | str = "cpu") -> Job[T]:
@@ -218,9 +219,31 @@ class Queue:
                     return ahead.index(job) + (device in self._running and not self._running[device].done)
         return 0
 
+    def waiting(self, device: torch.device | str = "cpu") -> int:
+        """How many jobs of ``device`` have not ended: what a new one would wait for."""
+        name = str(device)
+        with self._change:
+            running = name in self._running and not self._running[name].done
+            return running + sum(not job.done for job in self._waiting.get(name, ()))
+
+    def sweep(self, seconds: float) -> None:
+        """Forget the ended jobs of owners that have not asked for theirs for ``seconds``: their sessions are gone."""
+        now = time.monotonic()
+        with self._change:
+            gone = [
+                number
+                for number, (_, job) in self._known.items()
+                if job.done and now - max(self._asked.get(job.owner, 0.0), job.submitted) > seconds
+            ]
+            for number in gone:
+                del self._known[number]
+            owners = {job.owner for _, job in self._known.values()}
+            self._asked = {owner: at for owner, at in self._asked.items() if owner in owners}
+
     def of(self, owner: str) -> tuple[Job, ...]:
         """The jobs of ``owner`` that are known, the oldest first."""
         with self._change:
+            self._asked[owner] = time.monotonic()
             return tuple(job for _, job in self._known.values() if job.owner == owner)
 
     def get(self, number: int, owner: str) -> Job | None:

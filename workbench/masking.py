@@ -21,6 +21,8 @@ from workbench.errors import BadCheckpoint, MissingWeights
 from workbench.face import Face
 
 HALF = 0.5
+MaskedEditor = MaskFaceGANEditor
+"""What ``masked_editor`` makes."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,16 @@ def judged(engine: Engine, face: Face, result: EditResult) -> Judged:
         psnr(result.image, face.target, inside[0]),
         psnr(result.image, face.target, ~inside[0]),
     )
+
+
+def compared(engine: Engine, face: Face, result: EditResult) -> readout.Comparison:
+    """Photo against result, as the judge reads them; what was asked for is no side effect."""
+    network = engine.store.network(_judge(engine))
+    before, after = (readout.Readout(readings(engine, image), network.id) for image in (face.target, result.image))
+    deltas = readout.differences(before, after)
+    asked = frozenset(a for a in CELEBA_ATTRIBUTES if result.request.values.get(control_name(a)))
+    identity = engine.identity(result.image, face.target)
+    return readout.Comparison(before, after, deltas, identity, identity, readout.unintended(deltas, asked), 0.0)
 
 
 def psnr(image: Tensor, target: Tensor, where: Tensor) -> float | None:

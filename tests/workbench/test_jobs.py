@@ -182,3 +182,35 @@ def test_progress_only_rises_and_finished_jobs_are_forgotten() -> None:
         assert last.wait(LONG)
     assert len(queue.of("me")) <= FINISHED_KEPT + 1
     assert queue.of("me")[-1] is last
+
+
+def test_a_device_knows_how_many_jobs_a_new_one_would_wait_for() -> None:
+    queue, gate = Queue(), Gate()
+    assert queue.waiting() == 0
+    running = queue.submit(Job(gate, owner="a"))
+    assert gate.begun.wait(LONG)
+    late = queue.submit(Job(value(1), owner="b"))
+    assert (queue.waiting(), queue.waiting("cuda")) == (2, 0)
+    late.cancel()
+    assert queue.waiting() == 1
+    gate.open.set()
+    assert running.wait(LONG)
+    assert queue.waiting() == 0
+
+
+def test_results_that_nobody_asks_for_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue, gate, clock = Queue(), Gate(), [100.0]
+    monkeypatch.setattr("workbench.jobs.time.monotonic", lambda: clock[0])
+    kept, gone = queue.submit(Job(value(1), owner="stays")), queue.submit(Job(value(2), owner="left"))
+    assert gone.wait(LONG)
+    assert kept.wait(LONG)
+    running = queue.submit(Job(gate, owner="left"))
+    assert gate.begun.wait(LONG)
+    clock[0] = 200.0
+    assert queue.of("stays") == (kept,)
+    clock[0] = 250.0
+    queue.sweep(60)
+    assert queue.of("stays") == (kept,)
+    assert queue.of("left") == (running,)
+    gate.open.set()
+    assert running.wait(LONG)
