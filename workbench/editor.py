@@ -92,6 +92,11 @@ class EditorSpec:
             values[control.name] = value
         return values
 
+    def asked(self, request: EditRequest) -> frozenset[str]:
+        """The attributes that ``request`` moves. Raises BadRequest as ``validate`` does."""
+        values = self.validate(request)
+        return frozenset(c.attribute for c in self.controls if c.attribute and values[c.name] != c.neutral)
+
 
 @dataclass(frozen=True)
 class EditRequest:

@@ -207,9 +207,7 @@ class Engine:
         image = self._render(latent.code)
         pixels = to_uint8(image)
         photo = Photo(pixels, name, ("generated",))
-        side = float(self.size)
-        quad = torch.tensor([[0, 0], [0, side], [side, side], [side, 0]], dtype=torch.float64).numpy()
-        aligned = AlignedFace(photo, pixels, CropTransform(quad, self.size))
+        aligned = AlignedFace(photo, pixels, CropTransform.whole(self.size))
         seconds = time.perf_counter() - started
         return Face(aligned, latent, image, image, 1.0, 0.0, "code", seconds)
 
@@ -347,14 +345,8 @@ class Engine:
 
         Changes of attributes that ``request`` asks for are intended; without a request every change is unintended.
         """
-        return self._measure.compare(face, image, self._asked(request))
-
-    def _asked(self, request: EditRequest | None) -> frozenset[str]:
-        if request is None:
-            return frozenset()
-        spec = self.spec(request.editor)
-        values = spec.validate(request)
-        return frozenset(c.attribute for c in spec.controls if c.attribute and values[c.name] != c.neutral)
+        asked = frozenset() if request is None else self.spec(request.editor).asked(request)
+        return self._measure.compare(face, image, asked)
 
     # face to photo
 
@@ -389,10 +381,7 @@ class Engine:
         return self._composed.get(key, make)
 
     def forget(self) -> None:
-        """Drop all that is kept of photos and faces, for every user of this engine; the networks stay.
-
-        Nothing is lost but time: what is asked for again is made again.
-        """
+        """Drop all that is kept of photos and faces, for every user of this engine; the networks stay."""
         kept = (self._detections, self._aligned, self._faces, self._edits)
         for cache in (*kept, self._sheets, self._composed, self._editors, self._measure, self.references):
             cache.clear()

@@ -91,6 +91,11 @@ class CropTransform:
     quad: np.ndarray
     size: int
 
+    @classmethod
+    def whole(cls, size: int) -> CropTransform:
+        """That of a picture of ``size`` pixels which is its own crop."""
+        return cls(np.array([[0, 0], [0, size], [size, size], [size, 0]], dtype=np.float64), size)
+
     def matrix(self) -> np.ndarray:
         """(2,3) affine from crop pixel edges (x, y) to photo pixel edges."""
         tl, bl, _, tr = self.quad
