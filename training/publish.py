@@ -179,7 +179,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     container.save(a.out / "samples.safetensors", {"codes": codes}, {**header, "data": "generated"})
     report = json.loads(a.report.read_text()) if a.report else {}
     if (a.out / "sdflow_flow.safetensors").is_file():
-        Image.fromarray(contact_sheet(a.out, codes)).save(a.out / "contact-sheet.png", optimize=True)
+        sheet = Image.fromarray(contact_sheet(a.out, codes))
+        sheet.quantize(256).save(a.out / "contact-sheet.png", optimize=True)  # a third of the size, the same to the eye
     for name in WHAT:
         path = a.out / f"{name}.safetensors"
         if path.is_file():
