@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,18 @@ def test_corrections_are_painted_over_the_draft_and_measured() -> None:
     assert 0.3 < (found["background"] or 0) < 0.7
     with pytest.raises(BadRequest, match="no class"):
         corrected(draft, [{"class": "beard", "polygon": []}])
+
+
+def test_the_corrected_masks_name_their_generator_and_have_a_draft_for_every_face() -> None:
+    path = Path(__file__).resolve().parents[2] / "data" / "parser-masks.json"
+    body = json.loads(path.read_text())
+    assert {"generator", "parser", "truncation", "faces"} <= set(body)
+    with np.load(path.with_suffix(".npz")) as stored:
+        drafts = dict(zip(stored["seeds"].tolist(), stored["maps"], strict=True))
+    assert set(map(int, body["faces"])) == set(drafts)
+    changed = 0
+    for seed, strokes in body["faces"].items():
+        after = corrected(drafts[int(seed)], strokes)
+        assert (after != drafts[int(seed)]).any() == bool(strokes)
+        changed += bool(strokes)
+    assert changed > 0
