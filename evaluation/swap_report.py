@@ -42,8 +42,10 @@ def table(body: Mapping[str, Any]) -> str:
     """The report as text: one block per kind of pairs, one column per method and base."""
     judge = body["judge"]
     who = judge["id"] if judge["independent"] else f"{judge['id']} (the training's own recogniser, which flatters)"
+    strengths = body["strengths"]
     lines = [
-        f"judge {who}; landmarks {body['landmarks']}; features {body['features']}; {body['resolution']} px; seed {body['seed']}"
+        f"identity strength {strengths['identity']:g}, attribute strength {strengths['attributes']:g}",
+        f"judge {who}; landmarks {body['landmarks']}; features {body['features']}; {body['resolution']} px; seed {body['seed']}",
     ]
     for kind, one in body["sets"].items():
         columns = {**one["results"], **one["references"]}
