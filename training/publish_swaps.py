@@ -77,7 +77,13 @@ def card(name: str, method: str, path: Path, measured: str, machine: str, stoppe
     }
     lines = [f"# {TITLES[name]}", "", "| | |", "|---|---|", *(f"| {k} | {v} |" for k, v in rows.items())]
     lines += ["", "## Measured", "", "Both files of the method together (`python cli.py evaluate idswap`):", ""]
-    lines += ["```", measured.strip(), "```", "", "`swap-sheet.png`: generated faces, Nitzan left and Zhou right; identities above,"]
+    lines += [
+        "```",
+        measured.strip(),
+        "```",
+        "",
+        "`swap-sheet.png`: generated faces, Nitzan left and Zhou right; identities above,",
+    ]
     lines += ["attribute pictures on the left.", "", "## Known failures", "", FAILURES, "", "## Use", ""]
     lines += ["Swap only faces of people who agreed, and never to pass a result off as a photo.", ""]
     return "\n".join(lines)
@@ -101,7 +107,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     faces_sheet(engine, Swapping(engine)).save(a.out / "swap-sheet.png", optimize=True)
     reports: list[dict[str, Any]] = [json.loads(path.read_text()) for path in a.report]
     for method, names in FILES.items():
-        told = [table(r) for r in reports if any(method in str(k) for part in r["sets"].values() for k in part["results"])]
+        told = [
+            table(r) for r in reports if any(method in str(k) for part in r["sets"].values() for k in part["results"])
+        ]
         for name in names:
             path = a.out / f"{name}.safetensors"
             path.with_suffix(".md").write_text(card(name, method, path, "\n\n".join(told), a.machine, a.history))

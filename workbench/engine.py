@@ -365,7 +365,9 @@ class Engine:
         for bit); without it the result's pixels take the face's place. What changed is told from the projection, or from the
         aligned photo for results that are on the photo already.
         """
-        key = content_hash(face.hash, face.aligned.photo.hash, result.image, result.mask, crop, keep_detail, colour_match)
+        key = content_hash(
+            face.hash, face.aligned.photo.hash, result.image, result.mask, crop, keep_detail, colour_match
+        )
 
         def make() -> Photo:
             unedited = face.target if result.on_photo else face.image
