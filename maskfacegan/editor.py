@@ -161,6 +161,19 @@ class MaskFaceGANEditor:
         wanted = plan(self.spec.validate(request))
         return 0 if wanted.neutral else self._begin(face, wanted, request.seed, None, False)[0].total
 
+    def seconds_per_step(self, face: Face, request: EditRequest) -> float:
+        """How long a step of ``request`` takes here, measured on two of them; 0 for a neutral one."""
+        wanted = plan(self.spec.validate(request))
+        if wanted.neutral:
+            return 0.0
+        job, _ = self._begin(face, wanted, request.seed, None, False)
+        job.step()
+        began, taken = time.perf_counter(), 0
+        while taken < 2 and not job.finished:
+            job.step()
+            taken += 1
+        return (time.perf_counter() - began) / max(taken, 1)
+
     def _check(self, face: Face, mask: Tensor | None) -> None:
         latent, generator = face.latent, self._networks.generator
         if self._weights and latent.generator != self._weights[0]:
