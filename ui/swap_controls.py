@@ -60,7 +60,10 @@ def method(ready: Sequence[str], *, both: bool = False) -> tuple[str, ...]:
     made = tuple(names) if chosen == BOTH else (str(chosen),)
     for name in made:
         carries(name, named=len(made) > 1)
-    style.small("So the publication shows. How much of it these weights carry, the readouts say.")
+    style.small(
+        "So the publication shows. With the starter weights, hair, background and expression stay with the attribute "
+        "picture in both methods; the readouts say how much of the rest is carried."
+    )
     return made
 
 
