@@ -273,3 +273,23 @@ def test_a_request_is_told_in_one_line() -> None:
     request = spec().neutral()
     asked = replace(request, values={"smiling": 1.0, "big_nose": -0.5, "preset": 2.0, "size": 0.5})
     assert masked.describe(asked) == "Smiling +1.00, big nose −0.50 · paper"
+
+
+def test_a_session_without_a_browser_is_gone_after_a_while_and_not_before() -> None:
+    visitors, open_ones = work_queue.Visitors(), {"tab-a", "tab-b"}
+    visitors.greet("a", "tab-a")
+    visitors.greet("b", "tab-b")
+
+    def gone(now: float) -> list[str]:
+        return visitors.gone(lambda session: session in open_ones, now)
+
+    assert gone(0) == []
+    open_ones.discard("tab-a")
+    assert gone(1000) == []
+    open_ones.add("tab-a")
+    assert gone(1100) == []
+    open_ones.discard("tab-a")
+    assert gone(1200) == []
+    assert gone(1200 + work_queue.PATIENCE - 1) == []
+    assert gone(1200 + work_queue.PATIENCE + 1) == ["a"]
+    assert gone(9999) == []
