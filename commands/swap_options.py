@@ -27,7 +27,10 @@ def strengths() -> argparse.ArgumentParser:
         "--attribute-strength", type=float, default=1.0, metavar="S", help="0 the identity photo's to 1"
     )
     options.add_argument(
-        "--base", choices=("w", "photo"), default="w", help="published way, or from the photo's own code"
+        "--base",
+        choices=("w", "photo"),
+        default="w",
+        help="both codes through the mapper (default), or from the photo's own code",
     )
     return options
 

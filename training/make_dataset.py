@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import multiprocessing
 import os
 import queue
@@ -164,6 +165,8 @@ def check(job: Job, maker: Maker) -> None:
         raise BadRequest(f"There is no layout '{job.layout}'; there are: {', '.join([*LAYOUTS, SHARD])}.")
     if job.count < 1 or job.batch < 1:
         raise BadRequest(f"A data set needs at least one picture and one per batch, not {job.count} and {job.batch}.")
+    if not math.isfinite(job.psi):
+        raise BadRequest(f"The truncation must be a number, not {job.psi}.")
     mirrored = job.layout in LAYOUTS and LAYOUTS[job.layout].mirrored
     old = read_about(job.out)
     about = maker.about()
@@ -195,6 +198,8 @@ def make(job: Job, *, workers: int = 1, say: Callable[[str], None] = print) -> P
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     maker = Maker(job)
     check(job, maker)
+    if workers < 1:
+        raise BadRequest(f"A data set needs at least one worker, not {workers}.")
     if rank == 0:
         write_about(job.out, {**maker.about(), "count": job.count})
     started, told = time.monotonic(), time.monotonic()

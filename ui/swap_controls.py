@@ -35,7 +35,7 @@ CARRIES = {
         "hair, background, clothing, colours and framing",
     ),
 }
-BASES: dict[Base, str] = {"w": "As published (W)", "photo": "Attribute photo"}
+BASES: dict[Base, str] = {"w": "Both codes", "photo": "Attribute photo"}
 
 
 def title(method: str) -> str:
@@ -120,8 +120,8 @@ def base() -> Base:
         )
         return "photo"
     style.small(
-        "The two codes alone, through the mapper, as in the papers. Everything is drawn anew, so hair, background and "
-        "detail of a real photo are only approximated."
+        "The two codes alone, through the mapper. The whole square is drawn anew, so hair, background and detail of a "
+        "real photo are only approximated; in the whole photo only the face is replaced."
     )
     return "w"
 

@@ -153,3 +153,12 @@ def test_a_shard_spans_blocks(manifest: str, tmp_path: Path, monkeypatch: pytest
     make(Job(tmp_path / "folder", "roich", 5, batch=2, truncation=0.7, manifest=manifest), say=quiet)
     folder = open_set(tmp_path / "folder")
     assert all(np.array_equal(found.image(i), folder.image(i)) for i in range(5))
+
+
+def test_numbers_that_cannot_be_are_refused(tmp_path: Path) -> None:
+    manifest = write_family(tmp_path)
+    with pytest.raises(BadRequest, match="truncation"):
+        make(Job(tmp_path / "a", count=2, truncation=float("nan"), manifest=str(manifest)), say=lambda _: None)
+    with pytest.raises(BadRequest, match="worker"):
+        make(Job(tmp_path / "b", count=2, manifest=str(manifest)), workers=0, say=lambda _: None)
+    assert not (tmp_path / "a").exists()
