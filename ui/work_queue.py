@@ -14,6 +14,8 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 from workbench.jobs import Job, Queue
 
 OWNER = "facet_owner"
+PAGES = ("", "/compare")
+"""Masked edit, and Compare methods: their jobs give different things."""
 PATIENCE = 150.0
 """Seconds after which a session without a browser is gone: Streamlit itself keeps it for two minutes."""
 UNASKED = 1800.0
@@ -60,23 +62,24 @@ def visitors() -> Visitors:
     return Visitors()
 
 
-def owner() -> str:
-    """This session's name in the queue: random, known to nobody else."""
+def owner(page: str = "") -> str:
+    """This session's name in the queue, for the jobs of one of PAGES: random, known to nobody else."""
     if OWNER not in st.session_state:
         st.session_state[OWNER] = uuid.uuid4().hex
-    return st.session_state[OWNER]
+    return st.session_state[OWNER] + page
 
 
-def mine() -> tuple[Job, ...]:
-    """The jobs of this session, the oldest first. Jobs of closed browsers are stopped and dropped on the way."""
+def mine(page: str = "") -> tuple[Job, ...]:
+    """The jobs of this session on a page, the oldest first. Jobs of closed browsers are stopped and dropped on the way."""
     _sweep()
-    return queue().of(owner()) if OWNER in st.session_state else ()
+    return queue().of(owner(page)) if OWNER in st.session_state else ()
 
 
 def forget() -> None:
     """Cancel and drop all jobs of this session, results included."""
     if OWNER in st.session_state:
-        queue().drop(owner())
+        for page in PAGES:
+            queue().drop(owner(page))
 
 
 def _sweep() -> None:
@@ -85,5 +88,6 @@ def _sweep() -> None:
         visitors().greet(owner(), context.session_id)
     if runtime.exists():
         for left in visitors().gone(runtime.get_instance().is_active_session, time.monotonic()):
-            queue().drop(left)
+            for page in PAGES:
+                queue().drop(left + page)
     queue().sweep(UNASKED)
