@@ -38,7 +38,6 @@ def paint(face: np.ndarray, *, key: str) -> np.ndarray | None:
         width=SIDE,
         return_image_data=True,
         key=key,
-        label="Paint the part of the face that may change",
     )
     return None if drawn.image_data is None else painted(np.asarray(drawn.image_data), face.shape[0])
 

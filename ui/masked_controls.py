@@ -30,6 +30,11 @@ def tinted(face: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.clip(weight * lit + (1 - weight) * grey, 0, 255).astype(np.uint8)
 
 
+def _show(key: str, value: object) -> None:
+    """Set a widget before it is made. Always: one that is not told its value shows its lowest when the browser draws it anew."""
+    st.session_state[key] = value
+
+
 def region() -> str:
     """The chosen part of the face."""
     found = st.session_state.get(REGION)
@@ -57,8 +62,7 @@ def attributes(spec: EditorSpec, now: Mapping[str, float]) -> None:
     names = masked_state.of_region(spec, where)
     key = f"masked_attributes/{where}"
     asked = [name for name in names if masked_state.settings().values.get(name)]
-    if st.session_state.get(key) != asked:
-        st.session_state[key] = asked
+    _show(key, asked)
     st.pills(
         "Attributes",
         names,
@@ -88,8 +92,7 @@ def _choose(key: str, there: Mapping[str, float]) -> None:
 def _intensity(control: Control, where: str, now: Mapping[str, float]) -> None:
     key = f"masked_value/{control.name}"
     value = masked_state.settings().values[control.name]
-    if st.session_state.get(key) != value:
-        st.session_state[key] = value
+    _show(key, value)
     label = control.label if control.unit == where else f"{control.label} ({control.unit})"
     left, right = st.columns([0.87, 0.13], vertical_alignment="center", gap="small")
     with left:
@@ -117,8 +120,7 @@ def effort(spec: EditorSpec) -> None:
     control = spec.control("preset")
     key = "masked_effort"
     index = round(masked_state.settings().values.get(control.name, control.neutral))
-    if st.session_state.get(key) != index:
-        st.session_state[key] = index
+    _show(key, index)
     st.segmented_control(
         "Effort",
         range(len(control.choices)),
@@ -138,8 +140,7 @@ def advanced(spec: EditorSpec) -> None:
         if control.advanced and not control.attribute:
             _plain(control)
     key, now = "masked_seed", masked_state.settings()
-    if st.session_state.get(key) != now.seed:
-        st.session_state[key] = now.seed
+    _show(key, now.seed)
     st.number_input(
         "Seed",
         0,
@@ -155,8 +156,7 @@ def _plain(control: Control) -> None:
     key = f"masked_setting/{control.name}"
     value = masked_state.settings().values.get(control.name, control.neutral)
     shown = round(value) if control.choices else float(value)
-    if st.session_state.get(key) != shown:
-        st.session_state[key] = shown
+    _show(key, shown)
 
     def moved() -> None:
         masked_state.set_value(control.name, float(st.session_state[key]))
@@ -181,8 +181,7 @@ def mask(face: Face) -> None:
     now = masked_state.settings()
     choices = [source for source in SOURCES if source != "brush" or brush.available()]
     key = "masked_source"
-    if st.session_state.get(key) != now.source:
-        st.session_state[key] = now.source
+    _show(key, now.source)
     st.segmented_control(
         "Where it may change",
         choices,

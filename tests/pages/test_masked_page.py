@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -216,6 +218,34 @@ def test_a_mask_that_cannot_be_one_gets_a_sentence(page: AppTest, picture: np.nd
     data = cv2.imencode(".png", picture)[1].tobytes()
     calm(page.file_uploader(key="masked_upload").upload("m.png", data, "image/png").run())
     assert words in errors(page)
+    assert settings(page).own is None
+
+
+def test_the_brush_takes_what_was_painted(page: AppTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The canvas itself needs a browser; what it is asked for is checked by the package, and its answer is played."""
+    package = pytest.importorskip("streamlit_drawable_canvas")
+    canvas = np.zeros((brush.SIDE, brush.SIDE, 4), np.uint8)
+    canvas[100:160, 90:200, 3] = 140
+    names = set(inspect.signature(package.st_canvas).parameters)
+
+    def played(**asked: object) -> SimpleNamespace:
+        assert set(asked) <= names
+        assert asked["drawing_mode"] == "freedraw"
+        assert "label" not in asked  # refused by the package for this mode
+        assert asked["return_image_data"]
+        return SimpleNamespace(image_data=canvas)
+
+    monkeypatch.setattr(package, "st_canvas", played)
+    choose(page, "smiling")
+    calm(page.button_group(key="masked_source").set_value("brush").run())
+    assert settings(page).own is not None
+    calm(page.button(key=START).click().run())
+    finish(page)
+    mask = jobs(page)[-1].result().result.mask[0].numpy()
+    assert (mask[: int(0.3 * SIZE)] == 0).all()
+    assert (mask > 0).any()
+    canvas[:] = 0
+    calm(page.run())
     assert settings(page).own is None
 
 
