@@ -10,7 +10,7 @@ from PIL import Image
 from workbench.errors import BadImage, BadRequest
 from workbench.images import load_image
 
-SIDE = 320
+SIDE = 288
 COLOUR = "rgba(53,183,166,0.55)"
 
 

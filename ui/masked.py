@@ -147,7 +147,10 @@ def _work(machine: Engine, work: state.Workspace, spec: EditorSpec) -> None:
     if running:
         _watch(running[-1])
         return
-    with st.container(border=True, key="masked_order"):
+    card = st.container(border=True, key="masked_order")
+    if work.face is not None:
+        masked_controls.paint(work.face)  # first, because the card shows what is painted
+    with card:
         left, right = st.columns([1, 1.4], gap="medium")
         with left:
             _part(machine, work, spec)

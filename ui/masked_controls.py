@@ -203,9 +203,18 @@ def mask(face: Face) -> None:
             args=(face.hash, size),
         )
     elif now.source == "brush":
-        _own(brush.paint(to_uint8(face.target), key=f"masked_brush/{face.hash[:8]}"), face.hash)
-    if now.source != "parser" and (masked_state.settings().own is None or masked_state.settings().own_for != face.hash):
+        style.small("Paint on the face beside this.")
+    if now.source == "file" and (masked_state.settings().own is None or masked_state.settings().own_for != face.hash):
         style.small("There is no mask for this face yet.")
+
+
+def paint(face: Face) -> None:
+    """The face to paint on, if that is where the mask comes from."""
+    if masked_state.settings().source != "brush" or not brush.available():
+        return
+    with st.container(border=True, key="masked_paint"):
+        st.html('<p class="facet-h">Paint the part that may change</p>')
+        _own(brush.paint(to_uint8(face.target), key=f"masked_brush/{face.hash[:8]}"), face.hash)
 
 
 def _own(painted: np.ndarray | None, face: str) -> None:
