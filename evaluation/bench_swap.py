@@ -31,14 +31,18 @@ SIDE = 8
 
 @dataclass
 class Counts:
-    """Pictures that went through the method's encoder and through the generator."""
+    """Pictures that went through the method's encoder, through the generator, and through the family's recogniser.
+
+    Nitzan's identity encoder is the recogniser, so ``looks`` counts its encodings and the readings of results.
+    """
 
     encodes: int = 0
     passes: int = 0
+    looks: int = 0
 
 
 @contextmanager
-def counted(method: IdSwap) -> Iterator[Counts]:
+def counted(method: IdSwap, recogniser: nn.Module) -> Iterator[Counts]:
     """Count what the networks are really asked for while inside, whoever asks."""
     assert isinstance(method, NitzanSwap | ZhouSwap)  # there are no others
     counts = Counts()
@@ -49,9 +53,13 @@ def counted(method: IdSwap) -> Iterator[Counts]:
     def render(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
         counts.passes += len(inputs[0])
 
+    def look(module: nn.Module, inputs: tuple[Tensor, ...], output: object) -> None:
+        counts.looks += len(inputs[0])
+
     encoder = method.attributes if isinstance(method, NitzanSwap) else method.encoder
     # Every rendering goes through the first convolution once.
     hooks = [encoder.register_forward_hook(encode), method.generator.conv1.register_forward_hook(render)]
+    hooks.append(recogniser.register_forward_hook(look))
     try:
         yield counts
     finally:
@@ -74,8 +82,9 @@ def run(
     generator passes on tensors that are ready, one picture at a time, as the sheet's are. ``ratio`` is the one over the other;
     the two are taken in turns, step by step. ``swap`` is a single swap of two new pictures, ``swap_parts`` two encodings and
     one pass, ``swap_ratio`` their ratio.
-    ``encodes`` and ``passes`` are what the networks were asked for in one sheet, ``command`` the same for ``swap-dirs`` on
-    files, which also reads, cuts, scores and writes. Raises MissingWeights when the family has no method.
+    ``encodes``, ``passes`` and ``looks`` (of the recogniser) are what the networks were asked for in one sheet, ``command``
+    the same for ``swap-dirs`` on files, which also reads, cuts, scores and writes. Raises MissingWeights when the family has no
+    method.
     """
     engine = Engine(family, device, family_file=manifest)
     swapping = Swapping(engine, weights)
@@ -137,7 +146,8 @@ def _measured(engine: Engine, swapping: Swapping, name: str, faces: list[Face], 
             times["parts"].append(whole[1])
             times["swap"] += [ours for ours, _ in singles]
             times["swap_parts"] += [bare for _, bare in singles]
-    with counted(method) as counts:
+    recogniser = engine.store.module("identity")
+    with counted(method, recogniser) as counts:
         swapping.forget()
         for row in what:
             for column in who:
@@ -146,6 +156,7 @@ def _measured(engine: Engine, swapping: Swapping, name: str, faces: list[Face], 
     return {
         "encodes": counts.encodes,
         "passes": counts.passes,
+        "looks": counts.looks,
         "milliseconds": {key: round(value, 3) for key, value in medians.items()},
         "ratio": round(medians["sheet"] / medians["parts"], 3),
         "swap_ratio": round(medians["swap"] / medians["swap_parts"], 3),
@@ -173,7 +184,10 @@ def _command(engine: Engine, swapping: Swapping, name: str, who: list[Face], wha
         identities, attributes = _written(engine, who, folder / "id"), _written(engine, what, folder / "attr")
         swapping.forget()
         engine.forget()
-        with Ledger(folder / "out", "bench") as ledger, counted(swapping.method(name)) as counts:
+        with (
+            Ledger(folder / "out", "bench") as ledger,
+            counted(swapping.method(name), engine.store.module("identity")) as counts,
+        ):
 
             def read(path: Path) -> AlignedFace:
                 return engine.use_aligned(load_image(path))
@@ -185,4 +199,4 @@ def _command(engine: Engine, swapping: Swapping, name: str, who: list[Face], wha
         failed = [step for step in done if isinstance(step, Failed)]
         if failed:
             raise failed[0].error
-    return {"encodes": counts.encodes, "passes": counts.passes, "seconds": round(seconds, 2)}
+    return {"encodes": counts.encodes, "passes": counts.passes, "looks": counts.looks, "seconds": round(seconds, 2)}

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from idswap.swap import Codes, Strengths
-from workbench import readout
-from workbench.devices import lock
 from workbench.donors import Donors, DonorSettings, grouped, keyed_seed
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
@@ -34,8 +32,7 @@ class Person:
 
 def person_of(engine: Engine, face: Face, key: bytes, known: Sequence[Person]) -> Person:
     """The one of ``known`` whom ``face`` shows, else a new one whose seed only ``key`` leads to."""
-    with lock(engine.device):
-        embedding = readout.embed(engine.store.module("identity"), face.target.to(engine.device))
+    embedding = engine.embedding(face.target)
     at = grouped([embedding], SAME, [one.embedding for one in known])[0]
     return known[at] if at < len(known) else Person(embedding, keyed_seed(key, embedding))
 

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor
 
 from idswap.swap import Codes, Strengths
-from workbench import readout
-from workbench.devices import lock
 from workbench.donors import Donors, DonorSettings, grouped, keyed_seed, mean_row
 from workbench.engine import Engine
 from workbench.errors import BadRequest, FacetError
@@ -103,8 +101,7 @@ class Deidentifier:
         """Read one photo's identity."""
         face = self.read(path)
         target = to_tensor(face.image)
-        with lock(self.engine.device):
-            embedding = readout.embed(self.engine.store.module("identity"), target.to(self.engine.device))
+        embedding = self.engine.embedding(target)
         judged = self.judge.embed(target, self.engine.device, five_points(face))
         code = self.swapping.codes(self.name, face).identity[0]
         self.engine.forget()

@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from idswap.codes import mean_of_nearest, rotated
-from workbench import readout
 from workbench.devices import lock, plain
 from workbench.errors import BadRequest
 from workbench.swapping import Swapping
@@ -128,5 +127,4 @@ class Donors:
 
         with lock(engine.device):
             identity, image = (plain(t) for t in make())
-            embedding = readout.embed(engine.store.module("identity"), image.to(engine.device))
-        return identity, embedding
+        return identity, engine.embedding(image)

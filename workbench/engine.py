@@ -310,10 +310,7 @@ class Engine:
         strengths_b: Sequence[float] | None = None,
         base: EditRequest | None = None,
     ) -> Tensor:
-        """Pictures (N*M,3,H,W), rows by ``attribute_a`` and columns by ``attribute_b``, in one batched solve.
-
-        The columns take ``strengths_b``, by default the same as the rows.
-        """
+        """Pictures (N*M,3,H,W): rows by ``attribute_a``, columns by ``attribute_b`` (``strengths_b``, or the same)."""
         maker = self._sheet_maker(face, editor, "grid")
         columns = strengths if strengths_b is None else strengths_b
         key = (face.hash, editor, attribute_a, attribute_b, tuple(strengths), tuple(columns), base and base.to_json())
@@ -336,15 +333,16 @@ class Engine:
         """The 40 attribute probabilities of ``image`` (3,H,W) in [-1, 1]."""
         return self._measure.readout(image)
 
+    def embedding(self, image: Tensor) -> Tensor:
+        """Unit identity vector (D,) on the CPU of an FFHQ crop (3,H,W) in [-1, 1]; kept until ``forget``."""
+        return self._measure.embedding(image)
+
     def identity(self, a: Tensor, b: Tensor) -> float:
         """Cosine of the identities of two FFHQ crops (3,H,W) in [-1, 1]: 1 is the same picture, about 0 strangers."""
         return self._measure.identity(a, b)
 
     def compare(self, face: Face, image: Tensor, request: EditRequest | None = None) -> Comparison:
-        """What changed from ``face.image`` to ``image`` (3,H,W): readouts, deltas, identity, unintended changes.
-
-        Changes of attributes that ``request`` asks for are intended; without a request every change is unintended.
-        """
+        """What changed from ``face.image`` to ``image`` (3,H,W); only changes that ``request`` asks for are intended."""
         asked = frozenset() if request is None else self.spec(request.editor).asked(request)
         return self._measure.compare(face, image, asked)
 

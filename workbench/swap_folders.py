@@ -41,12 +41,13 @@ class Order:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A picture that gives its identity: codes, and its face at the generator's size."""
+    """A picture that gives its identity: codes, its face at the generator's size, and who the recogniser sees (D,)."""
 
     path: Path
     hash: str
     codes: Codes
     target: Tensor
+    embedding: Tensor
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,8 @@ class FolderSwaps:
     def source(self, path: Path) -> Source:
         """The identity in ``path``, encoded."""
         face = self.read(path)
-        codes = self.swapping.codes(self.order.method, face)
-        return Source(path, _hash(face), codes, to_tensor(face.image))
+        codes, target = self.swapping.codes(self.order.method, face), to_tensor(face.image)
+        return Source(path, _hash(face), codes, target, self.engine.embedding(target))
 
     def all(
         self, identities: Sequence[Path], attributes: Sequence[Path], out: Path, sheet: Path
@@ -162,12 +163,14 @@ class FolderSwaps:
             return Made(output, before, kept=True), shown
         pixels = shown if order.crop else self.swapping.place(what, result, base=order.base)
         save_image(output, pixels, Provenance(result.request, self.engine.family, self.weights))
-        picture, target = to_tensor(shown), to_tensor(aligned.image)
+        # The sources' readings are kept: only the result is read anew.
+        seen = self.engine.embedding(to_tensor(shown))
+        own = self.engine.embedding(to_tensor(aligned.image))
         body = {
             "identity": str(who.path),
             "attributes": str(path),
-            "identity_to_identity": round(self.engine.identity(picture, who.target), 4),
-            "identity_to_attributes": round(self.engine.identity(picture, target), 4),
+            "identity_to_identity": round(float(seen @ who.embedding), 4),
+            "identity_to_attributes": round(float(seen @ own), 4),
             "size": [pixels.shape[1], pixels.shape[0]],
             "output": str(output),
         }

@@ -14,7 +14,6 @@ from encoders.landmarks import LandmarkNet
 from encoders.mobilefacenet import LandmarkMobileFaceNet
 from idswap.guides import InnerPoints
 from idswap.swap import Codes, Strengths
-from workbench import readout
 from workbench.crop import crop, ffhq_quad, quad_side
 from workbench.devices import lock
 from workbench.engine import Engine
@@ -55,7 +54,7 @@ class VideoSwap:
         self.engine, self.swapping, self.method, self.who = engine, swapping, method, who
         self.strengths, self.aligned, self.crop = checked(strengths), aligned, crop
         self.counts = Counts()
-        self.coherence = Coherence(self._embedding(target))
+        self.coherence = Coherence(engine.embedding(target))
         self.jitter, self.jitter_input = Jitter(), Jitter()
         self._steady = SteadyQuad(rate, smoothing or Smoothing())
         self._last: np.ndarray | None = None
@@ -90,7 +89,7 @@ class VideoSwap:
         result = self.swapping.swap_codes(self.method, self.who, face, self.strengths)
         shown = to_uint8(result.image)
         picture = to_tensor(shown)
-        self.coherence.add(self._embedding(picture))
+        self.coherence.add(self.engine.embedding(picture))
         if self._points is not None:
             side, matrix = quad_side(face.transform.quad), face.transform.matrix()
             for gauge, image in ((self.jitter, picture), (self.jitter_input, to_tensor(face.image))):
@@ -120,10 +119,6 @@ class VideoSwap:
 
     def _empty(self) -> np.ndarray:
         return np.zeros((self.engine.size, self.engine.size, 3), np.uint8)
-
-    def _embedding(self, image: Tensor) -> Tensor:
-        with lock(self.engine.device):
-            return readout.embed(self.engine.store.module("identity"), image.to(self.engine.device))
 
     def _landmarks(self) -> InnerPoints | None:
         try:
