@@ -13,7 +13,6 @@ from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
 from workbench.errors import BadRequest, FacetError, NoFace
 from workbench.face import AlignedFace, Face, Photo
-from workbench.history import History
 from workbench.images import load_image
 from workbench.swapping import described
 
@@ -103,14 +102,4 @@ def keep_as_start(engine: Engine, work: Workspace, result: EditResult, *, keep_d
     if result.request != lasting(result.request):
         result = engine.edit(work.face, lasting(result.request))
     face = engine.keep(work.face, result, keep_detail=keep_detail)
-    return replace(
-        work,
-        origin="kept" if work.whole_photo else work.origin,
-        photo=face.aligned.photo,
-        aligned=face.aligned,
-        face=face,
-        history=History(face.hash),
-        detections=(face.aligned.detection,) if face.aligned.detection else (),
-        chosen=0,
-        notes=(),
-    )
+    return work.going_on_from(face, "kept" if work.whole_photo else work.origin)

@@ -97,3 +97,19 @@ def point_overlay(
         },
         on_point_change=placed,
     )
+
+
+def face_numbers(count: int, chosen: int, on_pick: Callable[[int], None], *, key: str = "face_number") -> None:
+    """Buttons "Face 1" to "Face ``count``", for whoever cannot click on the outlines; ``on_pick`` gets the place."""
+    # The choice is the truth and the buttons follow it: an outline may have been clicked.
+    if st.session_state.get(key) != chosen:
+        st.session_state[key] = chosen
+    st.segmented_control(
+        "Face",
+        range(count),
+        format_func=lambda index: f"Face {index + 1}",
+        required=True,
+        key=key,
+        label_visibility="collapsed",
+        on_change=lambda: on_pick(int(st.session_state[key])),
+    )

@@ -12,7 +12,7 @@ from ui import style, work_queue
 from ui.controls import title_of
 from ui.engine import sentences
 from ui.pictures import data_uri
-from ui.projecting import first
+from ui.projecting import on_the_table
 from workbench import contest
 from workbench.contest import Entry
 from workbench.editor import EditorSpec
@@ -49,11 +49,10 @@ def show(machine: Engine) -> None:
 
 
 def _show(machine: Engine) -> None:
-    work = first(machine)
-    if work.face is None:
-        st.error(work.trouble or "There is no face yet.", icon=":material/error:")
-        st.page_link(ALIGN_PAGE, label="Back to Align & project", icon=":material/arrow_back:")
+    here = on_the_table(machine)
+    if here is None:
         return
+    work, face = here
     specs = machine.editors()
     table = {a: [s for s in specs if a in contest.editable(s)] for s in specs for a in contest.editable(s)}
     several = {name: found for name, found in table.items() if len(found) > 1}
@@ -64,15 +63,15 @@ def _show(machine: Engine) -> None:
             icon=":material/error:",
         )
         return
-    order = _order(machine, work.face, several)
+    order = _order(machine, face, several)
     if work.history.current is not None and work.history.current.request.values:
         style.small(
             "The methods start from the face without the current edit; keep it as a new start to go on from it."
         )
-    entries, waiting = _entries(machine, work.face, several[order.attribute], order)
-    _cards(work.face, several[order.attribute], order, entries)
+    entries, waiting = _entries(machine, face, several[order.attribute], order)
+    _cards(face, several[order.attribute], order, entries)
     for spec in waiting:
-        _slow(machine, work.face, spec, order)
+        _slow(machine, face, spec, order)
     missing = [s.title for s in specs if s not in several[order.attribute]]
     if missing:
         style.small(f"Without a control for {title_of(order.attribute)}: {', '.join(missing)}.")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from ui import borrowing, component_view, consent, controls, handover, parts, state, steps, style
+from ui import borrowing, component_view, consent, controls, handover, parts, steps, style
 from ui.engine import sentences
-from ui.projecting import first
+from ui.projecting import on_the_table
 from workbench.editor import Control, EditorSpec
 from workbench.engine import Engine
 from workbench.errors import MissingWeights
@@ -30,14 +30,10 @@ def show(machine: Engine) -> None:
 
 
 def _show(machine: Engine) -> None:
-    complaint = st.session_state.pop(state.COMPLAINT, None)
-    if complaint:
-        st.error(complaint, icon=":material/error:")
-    work = first(machine)
-    if work.face is None:
-        st.error(work.trouble or "There is no face yet.", icon=":material/error:")
-        st.page_link(ALIGN_PAGE, label="Back to Align & project", icon=":material/arrow_back:")
+    here = on_the_table(machine)
+    if here is None:
         return
+    work, face = here
     try:
         spec = machine.spec(EDITOR)
     except MissingWeights:
@@ -76,11 +72,11 @@ def _show(machine: Engine) -> None:
         if request.reference.startswith("photo:") and not consent.agreed({request.reference}):
             st.info(consent.WAIT, icon=":material/lock:")
             return
-        comparison = component_view.results(machine, work, work.face, spec, request)
+        comparison = component_view.results(machine, work, face, spec, request)
     marked = borrowing.borrowed(values) if mode == "borrow" else (list(COMPONENTS) if part() == WHOLE else [part()])
     with face_place:
         parts.overlay(
-            component_view.plain_picture(machine, work.face, request),
+            component_view.plain_picture(machine, face, request),
             marked,
             borrowing.toggler(machine, spec) if mode == "borrow" else _pick,
             key="parts_overlay",

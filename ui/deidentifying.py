@@ -12,7 +12,7 @@ from ui import readouts, style, swap_consent, swap_controls, swap_sources, swap_
 from ui.export import stem
 from ui.state import Workspace
 from ui.studio import judge
-from ui.swap_tiles import Tile, tiles
+from ui.swap_tiles import Tile, tiles, whole_photo
 from ui.swapping import sources_row
 from workbench.conceal import SAME, Concealed, Person, conceal, person_of
 from workbench.donors import DonorSettings, Mode
@@ -146,7 +146,7 @@ def _conceal(
 
 
 def _show(studio: Studio, method: str, source: Workspace, face: Face, made: Concealed) -> None:
-    whole = source.whole_photo and _whole()
+    whole = source.whole_photo and whole_photo("conceal_view")
     result = to_uint8(made.result.image)
     tiles(
         [
@@ -184,19 +184,6 @@ def _show(studio: Studio, method: str, source: Workspace, face: Face, made: Conc
             key="conceal_readouts",
             height=300,
         )
-
-
-def _whole() -> bool:
-    shown = st.segmented_control(
-        "View",
-        ["Face", "Whole photo"],
-        default="Face",
-        required=True,
-        key="conceal_view",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    return shown == "Whole photo"
 
 
 def verification(made: Concealed) -> None:

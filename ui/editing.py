@@ -8,7 +8,7 @@ from ui import controls, export, handover, readouts, sheets, state, steps, style
 from ui.actions import keep_as_start
 from ui.compare import compare
 from ui.engine import sentences
-from ui.projecting import first
+from ui.projecting import on_the_table
 from ui.viewer import photo_width, view, view_options
 from workbench.editor import EditorSpec, EditResult
 from workbench.engine import Engine
@@ -27,14 +27,10 @@ def show(machine: Engine) -> None:
 
 
 def _show(machine: Engine) -> None:
-    complaint = st.session_state.pop(state.COMPLAINT, None)
-    if complaint:
-        st.error(complaint, icon=":material/error:")
-    work = first(machine)
-    if work.face is None:
-        st.error(work.trouble or "There is no face yet.", icon=":material/error:")
-        st.page_link(ALIGN_PAGE, label="Back to Align & project", icon=":material/arrow_back:")
+    here = on_the_table(machine)
+    if here is None:
         return
+    work, face = here
     specs = [spec for spec in machine.editors() if "latent" in spec.needs and spec.cost == "interactive"]
     if not specs:
         st.error("This family of weights has no editor; choose another family in the sidebar.")
@@ -51,9 +47,9 @@ def _show(machine: Engine) -> None:
             controls.advanced_controls(spec, work.history, steps.commit)
     request = controls.request_of(spec, controls.current_values(spec, work.history))
     with right:
-        result = machine.edit(work.face, request)
-        comparison = machine.compare(work.face, result.image, request)
-        _results(machine, work, work.face, spec, result, comparison)
+        result = machine.edit(face, request)
+        comparison = machine.compare(face, result.image, request)
+        _results(machine, work, face, spec, result, comparison)
     for control in spec.controls:
         if control.attribute in places and control.attribute in comparison.deltas:
             before, after = (side.values[control.attribute] for side in (comparison.before, comparison.after))

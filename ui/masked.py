@@ -9,7 +9,7 @@ import streamlit as st
 
 from ui import handover, masked_controls, masked_result, masked_state, state, style, work_queue
 from ui.engine import sentences
-from ui.projecting import first
+from ui.projecting import on_the_table
 from workbench.devices import lock
 from workbench.editor import EditorSpec, EditRequest
 from workbench.engine import Engine
@@ -32,15 +32,10 @@ def show(machine: Engine) -> None:
 
 
 def _show(machine: Engine) -> None:
-    for key in (state.COMPLAINT, masked_controls.COMPLAINT):
-        complaint = st.session_state.pop(key, None)
-        if complaint:
-            st.error(complaint, icon=":material/error:")
-    work = first(machine)
-    if work.face is None:
-        st.error(work.trouble or "There is no face yet.", icon=":material/error:")
-        st.page_link(ALIGN_PAGE, label="Back to Align & project", icon=":material/arrow_back:")
+    here = on_the_table(machine)
+    if here is None:
         return
+    work, _ = here
     try:
         spec = masked_state.editor(machine).spec
     except MissingWeights as error:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import streamlit as st
 
-from ui import brush, masked_state, style
+from ui import brush, masked_state, state, style
 from ui.controls import ends
 from ui.masked_state import REGIONS, Settings
 from ui.readouts import percent
@@ -16,7 +16,7 @@ from workbench.editor import Control, EditorSpec
 from workbench.errors import FacetError
 from workbench.face import Face, to_uint8
 
-REGION, UPLOAD, COMPLAINT = "masked_region", "masked_upload", "facet_masked_complaint"
+REGION, UPLOAD = "masked_region", "masked_upload"
 EFFORTS = {"preview": "Preview", "fast": "Fast", "paper": "Paper"}
 SOURCES: dict[masked_state.Source, str] = {"parser": "Found by itself", "file": "From a file", "brush": "Painted"}
 TINT = np.array([53, 183, 166], np.float32)
@@ -232,7 +232,7 @@ def _bring(face: str, size: int) -> None:
     try:
         own = brush.from_file(file.getvalue(), file.name, size)
     except FacetError as error:
-        st.session_state[COMPLAINT] = str(error)
+        st.session_state[state.COMPLAINT] = str(error)
         return
     masked_state.put(replace(masked_state.settings(), own=own, own_for=face))
 

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ui import points, state, style
 from ui.actions import choose_face, from_generated, open_incoming, open_photo
-from ui.chooser import face_overlay
+from ui.chooser import face_numbers, face_overlay
 from ui.engine import sentences
 from ui.jobs import Job
 from ui.sources import LATEST_ALIGNED
@@ -19,7 +19,7 @@ from workbench.errors import Cancelled, FacetError
 from workbench.face import Face, Photo, to_uint8
 from workbench.history import History
 
-EDIT_PAGE = "pages/semantic_edit.py"
+ALIGN_PAGE, EDIT_PAGE = "pages/align_and_project.py", "pages/semantic_edit.py"
 FACE_WIDTH = 320
 
 
@@ -36,10 +36,26 @@ def take(machine: Engine) -> state.Workspace:
                 state.put(open_photo(machine, incoming, origin, aligned=aligned))
             else:
                 state.put(open_incoming(machine, incoming, aligned=aligned))
-    complaint = st.session_state.pop(state.COMPLAINT, None)
-    if complaint:
-        st.error(complaint, icon=":material/error:")
+    complaint()
     return first(machine)
+
+
+def complaint() -> None:
+    """Say once what went wrong in a callback."""
+    said = st.session_state.pop(state.COMPLAINT, None)
+    if said:
+        st.error(said, icon=":material/error:")
+
+
+def on_the_table(machine: Engine) -> tuple[state.Workspace, Face] | None:
+    """The workspace and its face for a page that edits; None, said and with the way back, where there is no face."""
+    complaint()
+    work = first(machine)
+    if work.face is None:
+        st.error(work.trouble or "There is no face yet.", icon=":material/error:")
+        st.page_link(ALIGN_PAGE, label="Back to Align & project", icon=":material/arrow_back:")
+        return None
+    return work, work.face
 
 
 def first(machine: Engine) -> state.Workspace:
@@ -91,18 +107,7 @@ def _choose(machine: Engine, work: state.Workspace) -> None:
         _pick(machine, index)
 
     face_overlay(work.photo.pixels, work.detections, work.chosen, pick)
-    key = "face_number"
-    if st.session_state.get(key) != work.chosen:
-        st.session_state[key] = work.chosen
-    st.segmented_control(
-        "Face",
-        range(len(work.detections)),
-        format_func=lambda index: f"Face {index + 1}",
-        required=True,
-        key=key,
-        label_visibility="collapsed",
-        on_change=lambda: pick(int(st.session_state[key])),
-    )
+    face_numbers(len(work.detections), work.chosen, pick)
 
 
 def _pick(machine: Engine, index: int) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import streamlit as st
 
 from ui import consent, state, style
+from ui.chooser import face_numbers
 from ui.pictures import data_uri
 from ui.sources import TYPES
 from workbench import references
@@ -165,23 +166,11 @@ def _take(machine: Engine, on_change: Change) -> None:
 
 
 def _faces(machine: Engine, now: Reference, on_change: Change) -> None:
-    key = "reference_face"
-    if st.session_state.get(key) != now.chosen:
-        st.session_state[key] = now.chosen
-
-    def pick() -> None:
+    def pick(index: int) -> None:
         assert now.aligned is not None
-        made = _open(machine, now.aligned.photo, int(st.session_state[key]))
-        _put(replace(made, title=now.title), on_change)
+        _put(replace(_open(machine, now.aligned.photo, index), title=now.title), on_change)
 
-    st.segmented_control(
-        "Which face of the photo",
-        range(now.faces),
-        format_func=lambda index: f"Face {index + 1}",
-        required=True,
-        key=key,
-        on_change=pick,
-    )
+    face_numbers(now.faces, now.chosen, pick, key="reference_face")
 
 
 def usable(now: Reference) -> bool:

@@ -55,6 +55,18 @@ class Workspace:
         """The workspace with a new face and an empty history."""
         return replace(self, aligned=aligned, face=face, history=History(face.hash), trouble=None)
 
+    def going_on_from(self, face: Face, origin: Origin) -> Workspace:
+        """The workspace after an edit was kept: ``face`` in its own composed photo, with an empty history."""
+        found = (face.aligned.detection,) if face.aligned.detection else ()
+        return replace(
+            self.with_face(face.aligned, face),
+            origin=origin,
+            photo=face.aligned.photo,
+            detections=found,
+            chosen=0,
+            notes=(),
+        )
+
 
 @dataclass(frozen=True)
 class EngineChoice:

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ui import state, style, swap_state
 from ui.actions import choose_face, from_generated, keep_as_start, open_photo
-from ui.chooser import face_overlay
+from ui.chooser import face_numbers, face_overlay
 from ui.pictures import data_uri, fit
 from ui.sources import TYPES
 from ui.state import Workspace
@@ -318,15 +318,4 @@ def _choose(machine: Engine, name: Slot, source: Workspace) -> None:
             swap_state.change(step)
 
     face_overlay(source.photo.pixels, source.detections, source.chosen, pick, key=f"swap_overlay/{name}", most=OVERLAY)
-    key = f"swap_face/{name}"
-    if st.session_state.get(key) != source.chosen:
-        st.session_state[key] = source.chosen
-    st.segmented_control(
-        "Face",
-        range(len(source.detections)),
-        format_func=lambda index: f"Face {index + 1}",
-        required=True,
-        key=key,
-        label_visibility="collapsed",
-        on_change=lambda: pick(int(st.session_state[key])),
-    )
+    face_numbers(len(source.detections), source.chosen, pick, key=f"swap_face/{name}")

@@ -1,4 +1,4 @@
-"""Rows of pictures of one size with a word under each."""
+"""Rows of pictures of one size with a word under each, and the choice between the face and the whole photo."""
 
 from __future__ import annotations
 
@@ -33,3 +33,18 @@ def tiles(shown: Sequence[Tile], *, largest: int = 230, strip: bool = False) -> 
     kind = "facet-tiles strip" if strip else "facet-tiles many" if len(shown) > 3 else "facet-tiles"
     columns = min(len(shown), STRIP) if strip else len(shown)
     st.html(f'<div class="{kind}" style="--n:{columns};--most:{largest}px">{cells}</div>')
+
+
+def whole_photo(key: str) -> bool:
+    """Whether the visitor wants the result in its whole photo; ``key`` keeps the choice."""
+    views = ("Face", "Whole photo")
+    shown = st.segmented_control(
+        "View",
+        views,
+        default=views[0],
+        required=True,
+        key=key,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    return shown == views[1]

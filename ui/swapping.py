@@ -13,10 +13,9 @@ from ui import readouts, state, style, swap_consent, swap_controls, swap_sources
 from ui.compare import compare
 from ui.export import stem
 from ui.state import Workspace
-from ui.swap_tiles import Tile, tiles
+from ui.swap_tiles import Tile, tiles, whole_photo
 from workbench.editor import EditResult
 from workbench.face import Face, to_uint8
-from workbench.history import History
 from workbench.swap_studio import Scores, Studio, SwapOrder, taken_from_identity
 
 EDIT_PAGE = "pages/semantic_edit.py"
@@ -99,7 +98,7 @@ def _results(studio: Studio, pair: Pair, orders: Sequence[SwapOrder]) -> None:
     for order in orders:
         result = studio.swap(order, pair.identity, pair.attributes)
         swaps.append(Swapped(order, result, studio.face(order, pair.attributes, result)))
-    whole = pair.source.whole_photo and _whole()
+    whole = pair.source.whole_photo and whole_photo("swap_view")
     sources = [
         Tile(to_uint8(pair.identity.target), "Identity"),
         Tile(to_uint8(pair.attributes.target), "Attributes"),
@@ -132,19 +131,6 @@ def _results(studio: Studio, pair: Pair, orders: Sequence[SwapOrder]) -> None:
 
 def _named(one: Swapped, swaps: Sequence[Swapped]) -> str:
     return swap_controls.title(one.order.method) if len(swaps) > 1 else "Result"
-
-
-def _whole() -> bool:
-    shown = st.segmented_control(
-        "View",
-        ["Face", "Whole photo"],
-        default="Face",
-        required=True,
-        key="swap_view",
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    return shown == "Whole photo"
 
 
 def _photo(studio: Studio, pair: Pair, one: Swapped, most: int) -> None:
@@ -215,19 +201,9 @@ def as_current(studio: Studio, pair: Pair, one: Swapped) -> Workspace:
     """The swap as the face that the session works on, its photo being the one with the new face in it."""
     face = studio.engine.keep(pair.attributes, one.result, keep_detail=one.order.base == "photo")
     source = pair.source
-    return replace(
-        source,
-        origin="kept" if pair.real else source.origin,
-        photo=face.aligned.photo,
-        aligned=face.aligned,
-        face=face,
-        history=History(face.hash),
-        detections=(face.aligned.detection,) if face.aligned.detection else (),
-        chosen=0,
-        # A generated attribute picture is nothing but its face, also under somebody's identity.
-        treated_as_aligned=not source.whole_photo,
-        notes=(),
-    )
+    kept = source.going_on_from(face, "kept" if pair.real else source.origin)
+    # A generated attribute picture is nothing but its face, also under somebody's identity.
+    return replace(kept, treated_as_aligned=not source.whole_photo)
 
 
 def _readouts(studio: Studio, pair: Pair, one: Swapped) -> None:
