@@ -25,7 +25,8 @@ from workbench.swapping import Swapping, request_of
 def interpolate(options: argparse.Namespace) -> int:
     """PNG frames, a strip, a GIF and an MP4 for each set of three pictures."""
     root, out = Path(options.folder), Path(options.out)
-    sets = _sets(root)
+    # Results may lie beside the sets: a second call must not take them for one.
+    sets = [one for one in _sets(root) if one == root or one.resolve() != out.resolve()]
     positions(options.frames)
     if not 0 < options.fps <= 50:
         raise BadRequest(f"--fps lies above 0 and up to 50; {options.fps:g} was asked for.")
@@ -44,8 +45,11 @@ def interpolate(options: argparse.Namespace) -> int:
         settings = (options.method, options.frames, options.space, options.crop, options.fps)
         key = content_hash(*settings, *weights, *hashes)
         last = place / "animation.mp4"
+        pictures = [place / f"frame_{at:03d}.png" for at in range(options.frames)]
         before = ledger.made(last, key)
-        if before is not None:
+        if before is not None and all(
+            one.exists() for one in (*pictures, place / "sheet.png", place / "animation.gif")
+        ):
             return {**before, "kept": True}, f"{place}: there already"
         kept, start, end = (swapping.codes(options.method, face) for face in faces)
         path = along(swapping, options.method, way.moves, kept, start, end, options.frames, options.space)
@@ -59,7 +63,10 @@ def interpolate(options: argparse.Namespace) -> int:
             picture = swapping.render(options.method, code)
             frames.append(shown(swapping, picture, way.moves, faces[0], options.crop))
             strip.put(0, at, to_uint8(picture))
-            save_image(place / f"frame_{at:03d}.png", frames[-1], provenance)
+            save_image(pictures[at], frames[-1], provenance)
+        # An earlier, longer set of frames would otherwise end in pictures of another path.
+        for old in set(place.glob("frame_[0-9][0-9][0-9].png")) - set(pictures):
+            old.unlink()
         save_image(place / "sheet.png", strip.pixels, provenance)
         write_gif(place / "animation.gif", frames, 1 / options.fps, provenance)
         write_mp4(last, frames, options.fps, provenance)

@@ -14,7 +14,6 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from maskfacegan import losses
 from maskfacegan.blend import FEATHER, FINE_FEATHER, alpha
@@ -22,6 +21,7 @@ from maskfacegan.moves import Moves
 from maskfacegan.networks import Networks
 from maskfacegan.presets import Preset, Weights
 from maskfacegan.regions import MaskClasses, at_size, soft_mask
+from maskfacegan.views import shaken
 
 Stage = Literal["reconstruction", "edit", "noise", "done"]
 
@@ -76,16 +76,6 @@ def masks_of(parsing: Tensor, order: Order, size: int) -> Masks:
         recon = (1 - order.own) * (1 if not order.classes.local else recon)
         region, blend = order.own, order.own
     return Masks(recon.clamp(0, 1), region.clamp(0, 1), blend.clamp(0, 1))
-
-
-def shaken(image: Tensor, draws: torch.Generator) -> Tensor:
-    """``image`` (1,3,S,S) turned, scaled, shifted and lit a little differently: what fools the guide at one place rarely does at two."""
-    turn, scale, right, down, contrast, light = (2 * torch.rand(6, generator=draws) - 1).tolist()
-    cos, sin = (1 + 0.08 * scale) * math.cos(0.12 * turn), (1 + 0.08 * scale) * math.sin(0.12 * turn)
-    matrix = torch.tensor([[[cos, -sin, 0.08 * right], [sin, cos, 0.08 * down]]], device=image.device)
-    grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
-    moved = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
-    return moved * (1 + 0.15 * contrast) + 0.1 * light
 
 
 def factor(index: int, steps: int, ramp: tuple[float, float]) -> float:

@@ -26,8 +26,8 @@ from stylegan2.generator import Generator
 from training.augment import Augment
 from training.distributed import Ranks
 from training.ema import Ema
+from training.files import find
 from training.held import HeldFaces
-from training.swap_networks import find
 from training.task import Step, set_rate
 from workbench.errors import BadCheckpoint
 from workbench.face import to_uint8

@@ -16,15 +16,15 @@ from torch import Tensor, nn
 
 from data import container
 from data.datasets import load_faces
-from encoders.compact import AttributeNet, CompactE4E, IdentityNet
+from encoders.compact import CompactE4E, IdentityNet
 from idswap import losses
 from idswap.models import WDiscriminator
-from training import swap_networks as networks
 from training.distributed import Ranks
 from training.ema import Ema
+from training.files import attribute_guide, find, frozen
+from training.files import generator as load_generator
 from training.held import HeldFaces
 from training.reconstruction import identity_term, perceptual_term, pixel_terms
-from training.swap_networks import find
 from training.task import Step, set_rate
 from workbench.errors import BadCheckpoint
 from workbench.face import to_uint8
@@ -37,7 +37,7 @@ class ProjectorTask:
     def __init__(self, body: Mapping[str, Any], faces: Path, folder: Path, device: str, ranks: Ranks) -> None:
         self.data, self.train, files, runs = body["data"], body["train"], body["networks"], folder.parent
         self.about, self.device, self.source = body.get("about", {}), device, find(files["generator"], runs)
-        self.generator, self.generator_id, self.mean = networks.generator(files["generator"], runs, device)
+        self.generator, self.generator_id, self.mean = load_generator(files["generator"], runs, device)
         size, cache = self.generator.size, self.data.get("cache", runs / "cache")
         train = load_faces([faces / z for z in self.data["zips"]], faces / self.data["labels"], size, cache)
         val = load_faces([faces / z for z in self.data["val_zips"]], faces / self.data["val_labels"], size, cache)
@@ -49,8 +49,11 @@ class ProjectorTask:
             self.projector.base.bias.copy_(self.mean)  # the first guess is the mean face
             self.projector.linear.weight.zero_()
             self.projector.linear.bias.zero_()
-        self.perceptual = self.guide("perceptual", AttributeNet, files, runs)
-        self.identity = self.guide("identity", IdentityNet, files, runs)
+        self.perceptual = attribute_guide(files["perceptual"], runs, device)
+        recogniser = frozen(files["identity"], "identity", runs, device).net
+        if not isinstance(recogniser, IdentityNet):
+            raise BadCheckpoint(f"'{files['identity']}' holds no compact recogniser; name one under [networks].")
+        self.identity = recogniser
         self.discriminator = WDiscriminator([self.generator.style_dim, *body.get("discriminator", (256, 128, 64)), 1])
         self.modules: dict[str, nn.Module] = {
             "projector": self.projector,
@@ -67,13 +70,6 @@ class ProjectorTask:
                 self.discriminator.parameters(), lr=self.train.get("rate_discriminator", rate), betas=(0.0, 0.99)
             ),
         }
-
-    def guide(self, name: str, kind: type, files: Mapping[str, str], runs: Path) -> Any:
-        """A frozen network the losses look through. Raises BadCheckpoint."""
-        net = networks.frozen(files[name], "attributes" if name == "perceptual" else name, runs, self.device).net
-        if not isinstance(net, kind):
-            raise BadCheckpoint(f"'{files[name]}' holds no {kind.__name__}; name one under [networks] as '{name}'.")
-        return net
 
     def rows(self, index: int) -> int:
         """How many rows have a delta of their own at step ``index``, the base's row among them."""

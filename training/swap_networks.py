@@ -1,9 +1,8 @@
-"""Which networks a swapping run uses: files named in its settings, ours or published, loaded, checked and frozen."""
+"""The networks of a swapping run beside its generator: recogniser, landmarks, perceptual distance, and new encoders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from data import container
-from encoders.compact import AttributeNet, CompactE4E
+from encoders.compact import AttributeNet
 from encoders.inception import InceptionEncoder
 from encoders.landmarks import LandmarkNet
 from encoders.mobilefacenet import LandmarkMobileFaceNet
@@ -19,54 +18,9 @@ from idswap.compact import CompactAttributes, CompactSwapEncoder
 from idswap.guides import FeatureDistance, InnerPoints, VGGFaceIdentity
 from idswap.models import SwapEncoder
 from idswap.starts import imagenet_inception, recogniser_trunk
-from stylegan2.generator import Generator
-from training.files import find
+from training.files import Loaded, find, frozen
 from workbench import official
-from workbench.errors import BadCheckpoint, BadRequest, WrongSpace
-from workbench.weights import load_file
-
-
-@dataclass(frozen=True, eq=False)
-class Loaded:
-    """A frozen network and the id of its weights; ``mean`` is a generator's mean latent (D,)."""
-
-    net: nn.Module
-    id: str
-    mean: Tensor | None = None
-
-
-def _read(path: Path, kind: str) -> Loaded:
-    """A network of ours that must be ``kind``, or a published file, by what is in it."""
-    if path.suffix == ".safetensors":
-        module, header, extra = load_file(kind, path)
-        if kind == "projector":
-            return Loaded(module, str(header.get("generator")))
-        return Loaded(module, str(header["id"]), extra.get("latent_avg"))
-    found = official.read(path)
-    module, state, extra = official.assemble(found)
-    return Loaded(module, official.weights_id(found, state), extra.get("latent_avg"))
-
-
-def frozen(name: str, kind: str, runs: Path, device: str) -> Loaded:
-    """The network in the file ``name``, without gradients, in eval mode."""
-    found = _read(find(name, runs), kind)
-    return Loaded(found.net.to(device).eval().requires_grad_(False), found.id, found.mean)
-
-
-def generator(name: str, runs: Path, device: str) -> tuple[Generator, str, Tensor]:
-    """Generator, its id and its mean latent (D,). Raises BadCheckpoint."""
-    found = frozen(name, "generator", runs, device)
-    if not isinstance(found.net, Generator) or found.mean is None:
-        raise BadCheckpoint(f"'{name}' holds no generator with its mean latent; name one in the settings.")
-    return found.net, found.id, found.mean.reshape(-1, found.net.style_dim)[0].to(device)
-
-
-def projector(name: str, runs: Path, generator_id: str, device: str) -> CompactE4E:
-    """The projector, which must belong to the generator. Raises WrongSpace."""
-    found = frozen(name, "projector", runs, device)
-    if found.id != generator_id or not isinstance(found.net, CompactE4E):
-        raise WrongSpace(f"'{name}' was made for the generator {found.id}, and this run uses {generator_id}.")
-    return found.net
+from workbench.errors import BadCheckpoint, BadRequest
 
 
 def identity(table: Mapping[str, Any], runs: Path, device: str) -> Loaded:

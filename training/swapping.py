@@ -29,7 +29,7 @@ from idswap.presets import NITZAN_PRESETS, ZHOU_PRESETS, configured
 from idswap.starts import centred_thumbnails, compact_recogniser, from_projector
 from idswap.swap import IdSwap, NitzanSwap, ZhouSwap, sheet
 from idswap.train import Guides, NitzanLosses, Pair, Terms, ZhouLosses, freeze_norms
-from training import swap_networks as networks
+from training import files, swap_networks
 from training.codes import all_codes, code_file
 from training.distributed import Ranks
 from training.ema import Ema
@@ -49,15 +49,15 @@ class SwapTask:
         self.train: Mapping[str, Any] = body.get("train", {})
         self.data, self.files = body["data"], body["networks"]
         self.runs, self.folder = folder.parent, folder
-        self.generator, self.generator_id, self.mean = networks.generator(self.files["generator"], self.runs, device)
-        recogniser = networks.identity(self.files, self.runs, device)
+        self.generator, self.generator_id, self.mean = files.generator(self.files["generator"], self.runs, device)
+        recogniser = swap_networks.identity(self.files, self.runs, device)
         self.identity, self.identity_id = recogniser.net, recogniser.id
         self.shaken = Shaken()
         self.guides = Guides(
             self.render,
             self.identity,
-            networks.landmarks(self.files, self.runs, device),
-            networks.perceptual(self.files, self.runs, device),
+            swap_networks.landmarks(self.files, self.runs, device),
+            swap_networks.perceptual(self.files, self.runs, device),
             *([self.shaken] if self.train.get("shaken") else []),
         )
         psi, rows = self.data.get("truncation", 0.7), self.data.get("truncated_rows")
@@ -93,8 +93,8 @@ class SwapTask:
         if not share:
             return generated, held
         size = self.generator.size
-        reader = self.reader = networks.projector(self.files["projector"], self.runs, self.generator_id, self.device)
-        reader_id = container.read_header(networks.find(self.files["projector"], self.runs))["id"]
+        reader = self.reader = files.projector(self.files["projector"], self.runs, self.generator_id, self.device)
+        reader_id = container.read_header(files.find(self.files["projector"], self.runs))["id"]
         train = load_faces([faces / z for z in data["zips"]], faces / data["labels"], size, cache)
         mirrored = data.get("mirrored", False)
         stored = code_file(cache, reader_id, train, mirrored)
@@ -226,7 +226,7 @@ class NitzanTask(SwapTask):
     def __init__(self, body: Mapping[str, Any], faces: Path, folder: Path, device: str, ranks: Ranks) -> None:
         super().__init__(body, faces, folder, device, ranks)
         self.config = c = configured(body["nitzan"], NITZAN_PRESETS)
-        encoder, self.encoder_arch, width = networks.attribute_encoder(body["encoder"], self.runs)
+        encoder, self.encoder_arch, width = swap_networks.attribute_encoder(body["encoder"], self.runs)
         with torch.no_grad():
             known = self.identity(self.shown[:1]).shape[1]
         self.attributes, self.codes = encoder.to(device), self.mapper(known, width)
@@ -324,7 +324,7 @@ class ZhouTask(SwapTask):
     def __init__(self, body: Mapping[str, Any], faces: Path, folder: Path, device: str, ranks: Ranks) -> None:
         super().__init__(body, faces, folder, device, ranks)
         self.config = c = configured(body["zhou"], ZHOU_PRESETS)
-        encoder, self.encoder_arch, widths = networks.swap_encoder(body["encoder"], self.runs)
+        encoder, self.encoder_arch, widths = swap_networks.swap_encoder(body["encoder"], self.runs)
         self.encoder, self.codes = encoder.to(device), self.mapper(*widths)
         self.losses = ZhouLosses(c, self.encoder, self.codes, self.guides)
         self.modules = {"encoder": self.encoder, "mapper": self.codes}

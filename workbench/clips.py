@@ -154,7 +154,7 @@ def keep_sound(silent: Path, source: Path) -> str | None:
     if program is None:
         return "The sound was left out: ffmpeg is not installed."
     together = silent.with_name(f".{silent.name}.sound.mp4")
-    begin = [program, "-y", "-loglevel", "error", "-i", str(silent), "-i", str(source), "-map", "0:v", "-map", "1:a?"]
+    begin = [program, "-y", "-loglevel", "error", "-i", str(silent), "-i", str(source), "-map", "0:v", "-map", "1:a"]
     try:
         for codec in ("copy", "aac"):
             command = [*begin, "-c:v", "copy", "-c:a", codec, str(together)]
@@ -162,6 +162,8 @@ def keep_sound(silent: Path, source: Path) -> str | None:
             if done.returncode == 0 and together.is_file() and together.stat().st_size:
                 os.replace(together, silent)
                 return None
+        if "matches no streams" in done.stderr:
+            return "The clip has no sound."
         return f"The sound was left out: ffmpeg said '{done.stderr.strip()[:200]}'."
     except OSError as error:
         return f"The sound was left out: ffmpeg could not be started ({error.strerror})."

@@ -7,7 +7,7 @@ import torch
 
 from maskfacegan.losses import tint_loss
 from maskfacegan.moves import Even, Moves, principal_axes
-from maskfacegan.optimise import shaken
+from maskfacegan.views import shaken
 
 
 def stretched(z: torch.Tensor) -> torch.Tensor:

@@ -97,3 +97,26 @@ def test_the_command_goes_on_after_a_bad_set(manifest: Path, tmp_path: Path, cap
     assert np.abs(first[..., ::-1] - still).mean() < 20
     assert cli.main(command) == 1
     assert all(json.loads(line)["kept"] for line in capsys.readouterr().out.splitlines())
+
+
+def test_a_second_call_makes_what_is_missing_and_leaves_nothing_over(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    root = tmp_path / "sets"
+    (root / "faces").mkdir(parents=True)
+    for i, file in enumerate(("id_1", "id_2", "attr")):
+        photo(root / "faces" / f"{file}.png", i)
+    out = root / "out"  # beside the sets: it is not one of them
+
+    def call(frames: int) -> bool:
+        command = ["interpolate", str(root), "--out", str(out), "--frames", str(frames), "--aligned", "--json"]
+        assert cli.main([*command, "--manifest", str(manifest)]) == 0
+        (line,) = capsys.readouterr().out.splitlines()
+        return json.loads(line)["kept"]
+
+    assert [call(4), call(4)] == [False, True]
+    (out / "faces" / "frame_001.png").unlink()
+    assert not call(4)
+    assert (out / "faces" / "frame_001.png").is_file()
+    assert not call(3)
+    assert sorted(p.name for p in (out / "faces").glob("frame_*")) == [f"frame_00{i}.png" for i in range(3)]

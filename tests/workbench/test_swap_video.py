@@ -211,4 +211,6 @@ def test_sound_is_kept_where_ffmpeg_is(tmp_path: Path, monkeypatch: pytest.Monke
     assert reason is not None
     assert "no such codec" in reason
     assert silent.read_bytes() == b"picturessound"
+    tool.write_text("#!/bin/sh\necho \"Stream map '1:a' matches no streams.\" >&2\nexit 1\n")
+    assert keep_sound(silent, source) == "The clip has no sound."
     assert sorted(os.listdir(tmp_path)) == ["bin", "silent.mp4", "source.mp4"]
