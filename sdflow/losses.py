@@ -1,4 +1,4 @@
-"""The losses of SDFlow's training (arXiv 2309.05314), and two of our own."""
+"""The losses of SDFlow's training (arXiv 2309.05314), and three of our own."""
 
 from __future__ import annotations
 
@@ -37,6 +37,35 @@ def mi_loss(recognised: Tensor, target: Tensor) -> Tensor:
 def reg_loss(edited: Tensor, code: Tensor) -> Tensor:
     """Mean squared distance of the edited codes from the given ones, both (B,L,D)."""
     return F.mse_loss(edited, code)
+
+
+def natural_loss(edited: Tensor, code: Tensor, precision: Tensor, usual: Tensor) -> Tensor:
+    """Ours: squared Mahalanobis length of the part of a move off its usual direction, mean over samples and rows.
+
+    The move leads from ``code`` to ``edited``, both (B,L,D). ``precision`` (D,D) is the inverse covariance of real
+    photos' rows (``row_precision``), ``usual`` (B,D) the direction in which photos with and without the sample's
+    attribute differ (``usual_directions``): along it a move costs nothing. Guidance by a classifier alone finds moves
+    that fool it; this keeps those that photos differ by.
+    """
+    move = edited - code.to(edited)
+    whole = ((move @ precision) * move).sum(2)
+    weighed = usual @ precision
+    along = torch.einsum("bld,bd->bl", move, weighed).square() / (weighed * usual).sum(1, keepdim=True)
+    return (whole - along).mean()
+
+
+def usual_directions(codes: Tensor, labels: Tensor) -> Tensor:
+    """Least-squares change (n,D) of codes (N,D) per attribute, the other columns of ``labels`` (N,n) held fixed."""
+    centred = labels.double() - labels.double().mean(0)
+    return torch.linalg.lstsq(centred, codes.double() - codes.double().mean(0)).solution.float()
+
+
+def row_precision(codes: Tensor, floor: float = 1e-2) -> Tensor:
+    """Inverse covariance (D,D) of codes (N,D); ``floor`` times the mean variance is added to each direction's."""
+    centred = (codes - codes.mean(0)).double()
+    covariance = centred.t() @ centred / len(codes)
+    covariance.diagonal().add_(floor * covariance.diagonal().mean().clone())
+    return torch.linalg.inv(covariance).float()
 
 
 def attribute_guidance(logits: Tensor, reference: Tensor, column: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

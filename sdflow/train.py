@@ -7,7 +7,7 @@ statistics from photos alone. In both, the generator is frozen and every solve k
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, cast
 
@@ -26,8 +26,10 @@ from sdflow.solver import Solver
 class SDFlowConfig:
     """Settings of the step.
 
-    kd, nll, mi, reg: weights of the paper's losses. attr, keep, identity: weights of ours (guidance by a frozen
-    classifier: the change and the other attributes; face embedding), off by default. render_every: pictures are
+    kd, nll, mi, reg: weights of the paper's losses. attr, keep, identity, natural: weights of ours (guidance by a frozen
+    classifier: the change and the other attributes; face embedding; how far the move leaves the direction photos differ in), off by
+    default. reach: goals are drawn from [-reach, 1 + reach], the ends among them, because the editor goes to -0.2 and
+    1.2; 0 draws them evenly from [0, 1] as published. render_every: pictures are
     rendered, and the losses on them taken, on every such step; in the others only ``rows`` random rows of a code are
     used (None: all).
     """
@@ -40,6 +42,8 @@ class SDFlowConfig:
     attr: float = 0.0
     keep: float = 0.0
     identity: float = 0.0
+    natural: float = 0.0
+    reach: float = 0.0
     gradient: Literal["unroll", "adjoint"] = "unroll"
     steps: int = 8
     tolerance: float = 1e-5
@@ -71,6 +75,14 @@ class Renderer(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
+class Usual:
+    """How real photos' rows of W+ differ: inverse covariance ``precision`` (D,D), ``directions`` (n,D) by attribute."""
+
+    precision: Tensor
+    directions: Tensor
+
+
+@dataclass(frozen=True, eq=False)
 class Draws:
     """The chances of one step: entry ``chosen`` (B,) and its ``value`` (B,), probes (B,L,D) of both solves, ``rows``.
 
@@ -93,7 +105,9 @@ class SDFlowTask:
 
     generator: frozen, needed when ``mi``, ``attr``, ``keep`` or ``identity`` is on. classifier: frozen, pictures
     (B,3,H,W) to 40 logits in CelebA's order, needed by ``attr`` and ``keep``. embedder: frozen, pictures to unit rows,
-    needed by ``identity``. Raises ValueError when one is missing.
+    needed by ``identity``. usual: how real codes differ, needed by ``natural``. view: moves pictures
+    (B,C,H,W) a little before classifier and embedder look at them, so that no edit hangs on single pixels.
+    Raises ValueError when one is missing.
     """
 
     def __init__(
@@ -105,6 +119,8 @@ class SDFlowTask:
         *,
         classifier: nn.Module | None = None,
         embedder: nn.Module | None = None,
+        usual: Usual | None = None,
+        view: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         if (config.mi or config.attr or config.keep or config.identity) and generator is None:
             raise ValueError("losses on edited pictures need a generator")
@@ -112,11 +128,14 @@ class SDFlowTask:
             raise ValueError("guidance by attributes needs a classifier")
         if config.identity and embedder is None:
             raise ValueError("the identity loss needs an embedder")
+        if config.natural and usual is None:
+            raise ValueError("the loss on unusual moves needs to know the usual ones")
         if not len(config.attributes) == estimator.attributes == flow.attributes:
             counts = f"{estimator.attributes} and {flow.attributes} outputs"
             raise ValueError(f"{len(config.attributes)} attributes, but {counts}")
         self.config, self.estimator, self.flow = config, estimator, flow
         self.generator, self.classifier, self.embedder = generator, classifier, embedder
+        self.usual, self.view = usual, view
         for frozen in (generator, classifier, embedder):
             if frozen is not None:
                 frozen.eval().requires_grad_(False)
@@ -143,6 +162,9 @@ class SDFlowTask:
         where = next(self.flow.parameters()).device
         chosen = torch.randint(len(self._columns), (batch,), generator=generator, device=generator.device)
         value = torch.rand(batch, generator=generator, device=generator.device)
+        reach = self.config.reach
+        if reach:
+            value = (value * (1 + 4 * reach) - 2 * reach).clamp(-reach, 1 + reach)
         order = torch.randperm(rows, generator=generator, device=generator.device)
         probes = [self.flow.probe(shape, generator) for _ in range(2)]
         some = order[: self.config.rows or rows].sort().values
@@ -178,6 +200,10 @@ class SDFlowTask:
             "reg": losses.reg_loss(back.x, code.to(back.x)),
         }
         total = c.kd * logs["kd"] + c.nll * logs["nll"] + c.reg * logs["reg"]
+        if c.natural and self.usual is not None:
+            directions = self.usual.directions[draws.chosen]
+            logs["natural"] = losses.natural_loss(back.x, code, self.usual.precision, directions)
+            total = total + c.natural * logs["natural"]
         if rendered:
             extra = self._on_pictures(batch, back.x, target, draws)
             weights = {"mi": c.mi, "attr": c.attr, "keep": c.keep, "identity": c.identity}
@@ -211,18 +237,21 @@ class SDFlowTask:
         image = self._render(edited)
         out: dict[str, Tensor] = {}
         if c.mi:
-            out["mi"] = losses.mi_loss(self._read_edited(image), target)
+            out["mi"] = losses.mi_loss(self._read_edited(image), target.clamp(0, 1))
         if not (c.attr or c.keep or c.identity):
             return out
         with torch.no_grad():
             # Against the rendering, not the photo: the projection's own losses are not the edit's.
             before = batch["rendering"] if "rendering" in batch else self._render(batch["code"])
+        if self.view is not None:
+            # Both in one draw: what is compared is seen from the same place.
+            image, before = self.view(torch.cat([image, before.to(image)], 1)).chunk(2, 1)
         if self.classifier is not None and (c.attr or c.keep):
             with torch.no_grad():
                 reference = torch.sigmoid(self.classifier(before).float())
             column = torch.tensor(self._columns, device=target.device)[draws.chosen]
             out["attr"], out["keep"] = losses.attribute_guidance(
-                self.classifier(image).float(), reference, column, draws.value
+                self.classifier(image).float(), reference, column, draws.value.clamp(0, 1)
             )
         if self.embedder is not None and c.identity:
             with torch.no_grad():

@@ -50,6 +50,11 @@ class Ranks:
             value /= self.world
         return value
 
+    def wait(self) -> None:
+        """Return when every rank has come here."""
+        if self.world > 1:
+            dist.barrier()
+
 
 def start(device: str) -> Ranks:
     """Join the process group torchrun describes in the environment (gloo on CPU, nccl on CUDA)."""

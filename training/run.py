@@ -69,7 +69,10 @@ def main(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "settings.json").write_text(json.dumps(body, indent=1, sort_keys=True))
     try:
-        return run(task, schedule, folder, ranks=ranks, device=device, resume=resume)
+        done = run(task, schedule, folder, ranks=ranks, device=device, resume=resume)
+        # A rank that leaves while the first still writes the results takes the group down under it.
+        ranks.wait()
+        return done
     finally:
         distributed.stop()
 

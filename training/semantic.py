@@ -14,16 +14,19 @@ from data import container
 from data.datasets import load_faces
 from encoders.attributes import CELEBA_ATTRIBUTES
 from encoders.compact import AttributeNet, CompactE4E, IdentityNet, resized
+from idswap.guides import Shaken
 from sdflow.estimator import SemanticEstimator
-from sdflow.losses import kd_loss
+from sdflow.losses import kd_loss, row_precision, usual_directions
 from sdflow.model import ConditionalFlow
-from sdflow.train import SDFlowConfig, SDFlowTask
+from sdflow.train import SDFlowConfig, SDFlowTask, Usual
 from stylegan2.generator import Generator
 from training.attributes import jitter
 from training.codes import all_codes, code_file
 from training.distributed import Ranks
 from training.ema import Ema
+from training.files import find
 from training.task import Step, set_rate
+from workbench.errors import WrongSpace
 from workbench.face import to_uint8
 
 
@@ -37,13 +40,20 @@ def load_network(cls: type, path: Path, device: str) -> tuple[Any, dict[str, Any
 
 
 class SemanticTask:
-    """Settings: [data]; family (folder of generator and projector under the runs folder); [estimator]; [flow]; [sdflow]; [train]."""
+    """Settings: [data]; [files]; [estimator]; [flow]; [sdflow]; [train].
+
+    [files] names generator and projector, and where they are wanted the guides (``attributes``, ``identity``) and an
+    ``estimator`` and a ``flow`` of the same shape to go on from.
+    """
 
     def __init__(self, body: Mapping[str, Any], faces: Path, folder: Path, device: str, ranks: Ranks) -> None:
-        data, self.train = body["data"], body["train"]
-        family, cache = folder.parent / body["family"], data.get("cache", folder.parent / "cache")
-        self.generator, self.header = load_network(Generator, family / "generator.safetensors", device)
-        projector, reader = load_network(CompactE4E, family / "projector.safetensors", device)
+        data, self.train, files = body["data"], body["train"], body["files"]
+        self.device, self.ranks, runs = device, ranks, folder.parent
+        cache = data.get("cache", runs / "cache")
+        self.generator, self.header = load_network(Generator, find(files["generator"], runs), device)
+        projector, reader = load_network(CompactE4E, find(files["projector"], runs), device)
+        if reader["generator"] != self.header["id"]:
+            raise WrongSpace(f"'{files['projector']}' was made for another generator than '{files['generator']}'.")
         size = self.generator.size
         self.faces = load_faces([faces / z for z in data["zips"]], faces / data["labels"], size, cache)
         self.val = load_faces([faces / z for z in data["val_zips"]], faces / data["val_labels"], size, cache)
@@ -54,19 +64,28 @@ class SemanticTask:
         self.val_codes = all_codes(projector, self.val, device, stored, mirrored=False)
         self.config = SDFlowConfig(**{**body["sdflow"], "attributes": tuple(body["sdflow"]["attributes"])})
         names = self.config.attributes
+        self.columns = [CELEBA_ATTRIBUTES.index(a) for a in names]
         self.estimator_arch = {"attributes": len(names), **body["estimator"]}
         self.flow_arch = {"attributes": len(names), **body["flow"]}
-        guides = {n: folder.parent / p for n, p in self.train.get("guides", {}).items()}
-        classifier = load_network(AttributeNet, guides["classifier"], device)[0] if "classifier" in guides else None
-        embedder = load_network(IdentityNet, guides["embedder"], device)[0] if "embedder" in guides else None
+        guides = {
+            name: load_network(cls, find(files[name], runs), device)[0]
+            for name, cls in (("attributes", AttributeNet), ("identity", IdentityNet))
+            if name in files
+        }
+        self.view = Shaken() if self.train.get("shaken") else None
         self.core = SDFlowTask(
             self.config,
             SemanticEstimator(**self.estimator_arch).to(device),
             ConditionalFlow(**self.flow_arch).to(device),
             self.generator,
-            classifier=classifier,
-            embedder=embedder,
+            classifier=guides.get("attributes"),
+            embedder=guides.get("identity"),
+            usual=self._usual() if self.config.natural else None,
+            view=self.view,
         )
+        for name, net in self.core.modules.items():
+            if name in files:
+                net.load_state_dict(container.load(find(files[name], runs))[0])
         self.modules, self.averaged = self.core.modules, ("estimator", "flow")
         groups = [
             {"params": list(self.core.estimator.parameters()), "lr": self.train["rate_estimator"]},
@@ -74,14 +93,18 @@ class SemanticTask:
         ]
         self.optimizer = torch.optim.Adam(groups)
         self.optimizers = {"sdflow": self.optimizer}
-        self.device, self.ranks = device, ranks
-        self.columns = [CELEBA_ATTRIBUTES.index(a) for a in names]
         # Rare attributes are drawn more often: half of a batch holds a random attribute's rarer side.
         self.rarer = []
         for column in self.columns:
             on = np.flatnonzero(self.faces.labels[:, column])
             off = np.flatnonzero(self.faces.labels[:, column] == 0)
             self.rarer.append(on if len(on) < len(off) else off)
+
+    def _usual(self) -> Usual:
+        """How the training codes differ; a face's mean row stands for it, because its rows differ little."""
+        rows = torch.from_numpy(self.codes[: len(self.faces)].mean(1, dtype=np.float32))
+        labels = torch.from_numpy(self.faces.labels[:, self.columns])
+        return Usual(row_precision(rows).to(self.device), usual_directions(rows, labels).to(self.device))
 
     def step(self, step: Step) -> dict[str, float | Tensor]:
         set_rate(self.optimizer, step.cosine(warmup=50, floor=0.02))
@@ -92,6 +115,8 @@ class SemanticTask:
             index[place] = rare[step.numpy.integers(len(rare))]
         flip = (step.numpy.random(count) < 0.5) & self.mirrored
         draw = torch.Generator().manual_seed(int(step.numpy.integers(2**62)))
+        if self.view is not None:
+            self.view.draw.manual_seed(int(step.numpy.integers(2**62)))
         draws = self.core.draw((count, *self.codes.shape[1:]), draw)
         part = step.ranks.slice(count)
         rows = index + flip * len(self.faces)

@@ -46,3 +46,31 @@ def test_identity_is_one_minus_cosine() -> None:
     rows = F.normalize(torch.randn(3, 5, generator=torch.Generator().manual_seed(1)), dim=1)
     assert float(losses.identity_loss(rows, rows)) == pytest.approx(0, abs=1e-6)
     assert float(losses.identity_loss(rows, -rows)) == pytest.approx(2, abs=1e-6)
+
+
+def test_a_move_off_the_usual_direction_costs_by_how_rare_it_is() -> None:
+    draw = torch.Generator().manual_seed(0)
+    scale = torch.tensor([4.0, 1.0, 0.5])
+    photos = torch.randn(20000, 3, generator=draw) * scale
+    precision = losses.row_precision(photos, floor=0.0)
+    code, along = torch.randn(2, 5, 3, generator=draw), torch.eye(3)
+    for axis in range(3):
+        move = 2 * along[axis]
+        expected = float((2 / scale[axis]) ** 2)
+        other = along[(axis + 1) % 3].expand(2, 3)
+        assert float(losses.natural_loss(code + move, code, precision, other)) == pytest.approx(expected, rel=0.05)
+        same = along[axis].expand(2, 3)
+        assert float(losses.natural_loss(code + move, code, precision, same)) == pytest.approx(0, abs=0.02 * expected)
+    # A direction photos never take stays finite by the floor.
+    flat = photos * torch.tensor([1.0, 1.0, 0.0])
+    assert bool(torch.isfinite(losses.row_precision(flat)).all())
+
+
+def test_usual_directions_are_told_apart_when_attributes_come_together() -> None:
+    draw = torch.Generator().manual_seed(0)
+    first = (torch.rand(4000, generator=draw) > 0.5).float()
+    second = torch.where(torch.rand(4000, generator=draw) > 0.2, first, 1 - first)
+    labels = torch.stack([first, second], 1)
+    truth = torch.tensor([[2.0, 0.0, 0.0], [0.0, -1.0, 1.0]])
+    codes = labels @ truth + 0.1 * torch.randn(4000, 3, generator=draw) + 5
+    torch.testing.assert_close(losses.usual_directions(codes, labels), truth, atol=0.02, rtol=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from sdflow.solver import Solver
-from sdflow.train import DEFAULT, FAITHFUL, PRESETS, SDFlowConfig, SDFlowTask
+from sdflow.train import DEFAULT, FAITHFUL, PRESETS, SDFlowConfig, SDFlowTask, Usual
 from tests.sdflow.tiny import ATTRIBUTES, WIDTH, estimator, flow, generator
 
 SMALL = replace(DEFAULT, attributes=ATTRIBUTES, steps=2, learning_rate=1e-3)
@@ -42,9 +43,11 @@ def batch(size: int = 4) -> dict[str, Tensor]:
     return {"image": image, "code": code, "labels": (torch.rand(size, 40, generator=draw) > 0.5).float()}
 
 
-def task(config: SDFlowConfig = SMALL) -> SDFlowTask:
+def task(config: SDFlowConfig = SMALL, view: Callable[[Tensor], Tensor] | None = None) -> SDFlowTask:
     torch.manual_seed(0)
-    return SDFlowTask(config, estimator(), flow(), generator(), classifier=Labels(), embedder=Embedding())
+    usual = Usual(torch.eye(WIDTH), torch.randn(len(ATTRIBUTES), WIDTH))
+    guides = {"classifier": Labels(), "embedder": Embedding()}
+    return SDFlowTask(config, estimator(), flow(), generator(), **guides, usual=usual, view=view)
 
 
 def train(one: SDFlowTask, optimizer: torch.optim.Optimizer, steps: range) -> list[dict[str, float]]:
@@ -82,8 +85,35 @@ def test_every_loss_reaches_the_network_it_should() -> None:
 
     none = replace(SMALL, kd=0.0, nll=0.0, mi=0.0, reg=0.0)
     assert reached(replace(none, kd=1.0)) == (True, False)
-    for name in ("nll", "mi", "reg", "attr", "keep", "identity"):
+    for name in ("nll", "mi", "reg", "attr", "keep", "identity", "natural"):
         assert reached(replace(none, **{name: 1.0})) == (True, True), name
+
+
+def test_goals_reach_beyond_the_ends_and_the_losses_on_pictures_stay_within() -> None:
+    one = task(replace(SMALL, reach=0.2, attr=1.0))
+    draws = one.draw((4000, 6, WIDTH), torch.Generator().manual_seed(0))
+    assert (float(draws.value.min()), float(draws.value.max())) == pytest.approx((-0.2, 1.2))
+    # Each end is drawn by itself: reach / (1 + 4 reach).
+    assert float((draws.value == draws.value.max()).float().mean()) == pytest.approx(0.111, abs=0.02)
+    few = one.draw((4, 6, WIDTH), torch.Generator().manual_seed(0))
+    beyond = replace(few, value=torch.full((4,), 1.2))
+    _, logs = one.loss(batch(), 0, beyond)
+    assert float(logs["attr"]) >= 0  # a goal above 1 would make the cross-entropy fall without end
+
+
+def test_guides_see_the_edit_and_the_original_from_the_same_place() -> None:
+    seen: list[Tensor] = []
+
+    def view(both: Tensor) -> Tensor:
+        seen.append(both)
+        return both.flip(3)
+
+    one = task(replace(SMALL, attr=1.0, keep=1.0, identity=1.0), view)
+    _, logs = one.loss(batch(), 0, one.draw((4, 6, WIDTH), torch.Generator().manual_seed(0)))
+    assert [tuple(s.shape[:2]) for s in seen] == [(4, 6)]
+    plain = task(one.config)
+    _, without = plain.loss(batch(), 0, plain.draw((4, 6, WIDTH), torch.Generator().manual_seed(0)))
+    assert float(logs["attr"]) != float(without["attr"])
 
 
 def test_a_resumed_run_repeats_the_uninterrupted_one() -> None:
@@ -188,6 +218,8 @@ def test_missing_networks_are_named() -> None:
         SDFlowTask(replace(SMALL, attr=1.0), estimator(), flow(), generator())
     with pytest.raises(ValueError, match="embedder"):
         SDFlowTask(replace(SMALL, identity=1.0), estimator(), flow(), generator())
+    with pytest.raises(ValueError, match="usual"):
+        SDFlowTask(replace(SMALL, natural=1.0), estimator(), flow(), generator())
     with pytest.raises(ValueError, match="outputs"):
         SDFlowTask(replace(SMALL, attributes=ATTRIBUTES[:1]), estimator(), flow(), generator())
     SDFlowTask(replace(SMALL, mi=0.0), estimator(), flow())
