@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idswap.models import CodeMapper
-from idswap.swap import Codes, IdSwap, NitzanSwap, Strengths, ZhouSwap, anchored_codes, swap_codes
+from idswap.swap import Codes, IdSwap, Strengths, anchored_codes, swap_codes
+from workbench import swap_networks
 from workbench.cache import LRU
 from workbench.devices import lock, plain
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
-from workbench.errors import BadCheckpoint, BadRequest, MissingWeights
+from workbench.errors import BadRequest, MissingWeights
 from workbench.face import AlignedFace, Face, to_tensor, to_uint8
 from workbench.outline import outline
 from workbench.paste import paste_back
@@ -48,29 +48,8 @@ class Swapping:
         if name not in METHODS:
             raise BadRequest(f"There is no swapping method '{name}'; there are: {', '.join(METHODS)}.")
         if name not in self._methods:
-            self._methods[name] = self._load(name)
+            self._methods[name] = swap_networks.method(name, self.engine.store, self._network)
         return self._methods[name]
-
-    def _load(self, name: str) -> tuple[IdSwap, tuple[str, ...]]:
-        store = self.engine.store
-        kind = "nitzan_attributes" if name == "nitzan" else "zhou_encoder"
-        encoder, mapper = self._network(kind), self._network(f"{name}_mapper")
-        if mapper.header.get("encoder") != encoder.id:
-            raise BadCheckpoint(
-                f"The {name} mapper was trained with the encoder {mapper.header.get('encoder')} and the "
-                f"{self.engine.family} family's is {encoder.id}; use files of one training."
-            )
-        assert isinstance(mapper.module, CodeMapper)  # the table of kinds says so
-        ids = (store.generator_id, encoder.id, mapper.id)
-        if name == "zhou":
-            return ZhouSwap(store.generator(), encoder.module, mapper.module), ids
-        identity = store.network("identity")
-        if mapper.header.get("identity") != identity.id:
-            raise BadCheckpoint(
-                f"The {name} mapper was trained with the recogniser {mapper.header.get('identity')} and the "
-                f"{self.engine.family} family's is {identity.id}; use files of one training."
-            )
-        return NitzanSwap(store.generator(), identity.module, encoder.module, mapper.module), (*ids, identity.id)
 
     def _network(self, kind: str) -> Network:
         path = None if self.folder is None else self.folder / f"{kind}.safetensors"

@@ -117,9 +117,9 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path):
 
     with pytest.raises(WrongSpace):
         loaded(generator="other").method("nitzan")
-    with pytest.raises(BadCheckpoint, match="recogniser other"):
+    with pytest.raises(BadCheckpoint, match="identity network other"):
         loaded(identity="other").method("nitzan")
-    with pytest.raises(BadCheckpoint, match="encoder other"):
+    with pytest.raises(BadCheckpoint, match="encoder network other"):
         loaded(encoder="other").method("zhou")
     with pytest.raises(BadRequest, match="no swapping method"):
         loaded(none="").method("magic")
