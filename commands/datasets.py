@@ -28,6 +28,14 @@ def make_dataset(options: argparse.Namespace) -> int:
             print(line, flush=True)
 
     done = make(job, workers=options.workers, say=say)
-    body = {"out": str(job.out), "layout": job.layout, "made": done.made, "there": done.there, "bytes": done.bytes}
+    body = {
+        "out": str(job.out),
+        "layout": job.layout,
+        "made": done.made,
+        "there": done.there,
+        "bytes": done.bytes,
+        "seconds": round(done.seconds, 3),
+        "images_per_second": round(done.made / done.seconds, 2) if done.made else None,
+    }
     emit(body, f"{job.out}: {done.made + done.there} pictures", options.json)
     return 0

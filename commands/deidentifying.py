@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import secrets
+from dataclasses import asdict
 from pathlib import Path
 
 from commands.faces import engine_of
@@ -47,7 +48,13 @@ def deidentify(options: argparse.Namespace) -> int:
         crop=options.crop,
     )
     with Ledger(folder, "deidentify") as ledger:
-        ledger.note("mode", options.mode)
+        for name, value in asdict(settings).items():
+            ledger.note(name, value)
+        ledger.note("method", options.method)
+        ledger.note("family", engine.family)
+        ledger.note("crop", options.crop)
+        ledger.note("same", options.same)
+        ledger.note("verify", options.verify)
         ledger.note("weights", list(job.weights))
         failed = tell(job.run(outputs, key, people, ledger), ledger, options.json)
         report = ledger.noted("report")

@@ -86,6 +86,8 @@ def interpolate(options: argparse.Namespace) -> int:
         return {**body, "kept": False}, f"{folder}: {len(frames)} frames; written to {place}"
 
     with Ledger(out, "interpolate") as ledger:
+        for name in ("method", "family", "frames", "space", "fps", "crop"):
+            ledger.note(name, getattr(options, name))
         ledger.note("weights", list(weights))
         return each(sets, work, options.json)
 

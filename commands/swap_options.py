@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TypeAlias
 
+RANGE = "from -0.5 to 1.5, beyond 0 and 1 it overshoots"
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
@@ -22,9 +23,15 @@ def common(plain: argparse.ArgumentParser) -> argparse.ArgumentParser:
 def strengths() -> argparse.ArgumentParser:
     """How much of each source."""
     options = argparse.ArgumentParser(add_help=False)
-    options.add_argument("--identity-strength", type=float, default=1.0, metavar="S", help="0 own to 1 the other's")
     options.add_argument(
-        "--attribute-strength", type=float, default=1.0, metavar="S", help="0 the identity photo's to 1"
+        "--identity-strength", type=float, default=1.0, metavar="S", help=f"0 own to 1 the other's; {RANGE}"
+    )
+    options.add_argument(
+        "--attribute-strength",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help=f"0 the identity photo's to 1 the attribute photo's; {RANGE}",
     )
     options.add_argument(
         "--base",
@@ -76,9 +83,11 @@ def add(commands: Commands, plain: argparse.ArgumentParser) -> None:
     video.add_argument("--identity", required=True, metavar="PHOTO", help="who")
     video.add_argument("--video", required=True, metavar="CLIP", help="the clip that gets the new face")
     video.add_argument("--out", required=True, metavar="OUT", help="video to write, .mp4")
-    video.add_argument("--identity-strength", type=float, default=1.0, metavar="S", help="0 own to 1 the other's")
     video.add_argument(
-        "--attribute-strength", type=float, default=1.0, metavar="S", help="0 the photo's to 1 the clip's"
+        "--identity-strength", type=float, default=1.0, metavar="S", help=f"0 own to 1 the other's; {RANGE}"
+    )
+    video.add_argument(
+        "--attribute-strength", type=float, default=1.0, metavar="S", help=f"0 the photo's to 1 the clip's; {RANGE}"
     )
     video.add_argument("--smooth", type=float, default=1.0, metavar="HZ", help="steadies the face's square; 0: not")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +33,7 @@ def swap_video(options: argparse.Namespace) -> int:
         raise BadRequest(f"--out '{out}' is written as MPEG-4; let its name end in .mp4.")
     if out.resolve() in (source.resolve(), who.resolve()):
         raise BadRequest(f"--out '{out}' would overwrite the source itself; choose another name.")
-    if options.smooth < 0:
+    if not 0 <= options.smooth < math.inf:
         raise BadRequest(f"--smooth is a frequency in Hz, 0 for none; {options.smooth:g} was asked for.")
     strengths = checked(Strengths(options.identity_strength, options.attribute_strength))
     engine = engine_of(options)

@@ -57,11 +57,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """Of one worker since its start: pictures made, pictures found already there, bytes written."""
+    """Of one worker since its start: pictures made, pictures found already there, bytes written, and in what time."""
 
     made: int
     there: int
     bytes: int
+    seconds: float = 0.0
 
 
 def draw_z(seed: int, index: int, width: int) -> Tensor:
@@ -216,7 +217,7 @@ def make(job: Job, *, workers: int = 1, say: Callable[[str], None] = print) -> P
             told = time.monotonic()
             say(line())
     say(line())
-    return Progress(made, there, written)
+    return Progress(made, there, written, time.monotonic() - started)
 
 
 def _spawn(job: Job, rank: int, world: int, workers: int) -> Iterator[Progress]:

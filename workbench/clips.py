@@ -141,11 +141,20 @@ def open_video(path: Path) -> Video:
         rate, promised = capture.get(cv2.CAP_PROP_FPS), int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
     finally:
         capture.release()
-    if not good:
+    if not good or (promised <= 1 and _is_picture(path)):
         raise BadImage(f"'{path}' is no video that can be read; convert it to MP4 (H.264 or MPEG-4).")
     if not 0 < rate <= 1000:
         rate = 25.0
     return Video(path, (frame.shape[1], frame.shape[0]), rate, max(promised, 0), request_in(mp4_packet(path)))
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether the file is one still picture, which OpenCV would read as a clip of a single frame."""
+    try:
+        with Image.open(path) as picture:
+            return getattr(picture, "n_frames", 1) == 1
+    except (OSError, ValueError, Image.DecompressionBombError):
+        return False
 
 
 def keep_sound(silent: Path, source: Path) -> str | None:

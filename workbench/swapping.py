@@ -24,6 +24,8 @@ from workbench.weights import Network
 
 METHODS = ("nitzan", "zhou")
 VERSION = "1"
+LEAST, MOST = -0.5, 1.5
+"""Strengths that are allowed; beyond 0 and 1 codes are extrapolated."""
 KEPT = 256
 KINDS = {"swap": "a swap", "deidentify": "a de-identified photo", "interpolate": "a frame between swaps"}
 Base = Literal["w", "photo"]
@@ -192,8 +194,8 @@ def checked(strengths: Strengths | None) -> Strengths:
     """``strengths``, by default full ones. Raises BadRequest when one is out of range."""
     strengths = strengths or Strengths()
     for number in (strengths.identity, strengths.attributes):
-        if not -0.5 <= number <= 1.5:
-            raise BadRequest(f"A strength lies between -0.5 and 1.5, and {number} was asked for.")
+        if not LEAST <= number <= MOST:
+            raise BadRequest(f"A strength lies between {LEAST:g} and {MOST:g}, and {number} was asked for.")
     return strengths
 
 

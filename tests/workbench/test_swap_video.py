@@ -184,6 +184,13 @@ def test_what_is_no_video_is_said(manifest: Path, tmp_path: Path, capsys: pytest
     assert not (tmp_path / "new.mp4").exists()
     assert cli.main([*command, "--out", str(tmp_path / "new.avi")]) == 1
     assert ".mp4" in capsys.readouterr().err
+    # OpenCV reads a still picture as a clip of one frame.
+    still = [*command[:-1], str(who)]
+    assert cli.main([*still, "--out", str(tmp_path / "new.mp4")]) == 1
+    assert "no video" in capsys.readouterr().err
+    for wrong in ("nan", "-1", "inf"):
+        assert cli.main([*command, "--smooth", wrong, "--out", str(tmp_path / "new.mp4")]) == 1
+        assert "--smooth" in capsys.readouterr().err
     with pytest.raises(BadImage):
         open_video(tmp_path / "none.mp4")
     (tmp_path / "file").write_bytes(b"")
