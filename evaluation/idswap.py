@@ -47,6 +47,7 @@ class Plan:
     weights: Path | None = None
     sheet: Path | None = None
     strengths: Strengths = field(default_factory=Strengths)
+    offsets: bool = True
 
     def check(self) -> None:
         """Raises BadRequest for numbers or names that cannot be."""
@@ -71,7 +72,7 @@ def measure(engine: Engine, plan: Plan, tell: Tell = lambda _: None) -> dict[str
         sets.append(photo_pairs(engine, plan.faces, plan.pairs, plan.seed, OTHERS))
     if plan.generated:
         sets.append(generated_pairs(engine, plan.pairs, plan.seed, min(OTHERS, 2 * plan.pairs)))
-    swapping = Swapping(engine, plan.weights)
+    swapping = Swapping(engine, plan.weights, offsets=plan.offsets)
     for name in plan.methods:
         swapping.method(name)  # now: a file that is missing is known at once, and loading it is not timed
     body: dict[str, Any] = {
@@ -81,6 +82,7 @@ def measure(engine: Engine, plan: Plan, tell: Tell = lambda _: None) -> dict[str
         "resolution": engine.size,
         "seed": plan.seed,
         "strengths": {"identity": plan.strengths.identity, "attributes": plan.strengths.attributes},
+        "offsets": plan.offsets,
         "judge": {"id": readers.judge.id, "independent": readers.judge.independent},
         "training_recogniser": readers.own.id,
         "landmarks": None if readers.points is None else readers.points[0],
@@ -118,6 +120,9 @@ def options_of(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--attribute-strength", type=float, default=1.0, metavar="S", help="as for 'swap' (default: 1)")
     parser.add_argument("--judge", metavar="FILE", help="a recogniser that took no part in the training")
     parser.add_argument("--weights", metavar="FOLDER", help="files of a training run instead of the family's")
+    parser.add_argument(
+        "--without-offsets", action="store_true", help="W as published: one code for all rows, our offsets left out"
+    )
     parser.add_argument("--sheet", metavar="FILE", help="write the first pairs and their results as pictures")
     parser.add_argument("--family", default="starter", help="family of weights (default: starter)")
     parser.add_argument("--manifest", metavar="FILE", help="another list of weights than data/weights.toml")
@@ -145,6 +150,7 @@ def command(argv: Sequence[str]) -> int:
         folder,
         sheet,
         Strengths(options.identity_strength, options.attribute_strength),
+        not options.without_offsets,
     )
     body = measure(engine, plan, lambda text: print(text, file=sys.stderr, flush=True))
     print(json.dumps(body) if options.json else table(body), flush=True)
@@ -155,10 +161,10 @@ def available(engine: Engine, folder: Path | None) -> tuple[str, ...]:
     """Methods whose files are in ``folder``, or without one in the family. Raises MissingWeights when there are none."""
     if folder is not None:
         return tuple(name for name in METHODS if (folder / f"{name}_mapper.safetensors").is_file())
-    found = []
+    found, swapping = [], Swapping(engine)
     for name in METHODS:
         try:
-            engine.store.network(f"{name}_mapper")
+            swapping.method(name)
             found.append(name)
         except MissingWeights:
             continue

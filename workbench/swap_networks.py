@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -20,15 +21,17 @@ PUBLISHED = {"nitzan": ("roich_attr_encoder", "roich_mapper"), "zhou": ("swap_en
 """Kinds of encoder and mapper. Nitzan's own Keras files map to StyleGAN1's W and serve no family of StyleGAN2."""
 
 
-def method(name: str, store: Store, find: Find) -> Method:
+def method(name: str, store: Store, find: Find, *, offsets: bool = True) -> Method:
     """The method ``name`` of a family and the ids of its files. ``find`` gives a network of ours by its kind.
+
+    ``offsets`` False: our mapper's W alone, in all rows, as published.
 
     Raises MissingWeights when the family has neither ours nor the published files, and BadCheckpoint when files do not
     belong together.
     """
     records = store.family.records
     if OWN[name][1] in records and records[OWN[name][1]].format == "facet":
-        return _own(name, store, find)
+        return _own(name, store, find, offsets)
     if PUBLISHED[name][1] in records:
         return _published(name, store)
     raise MissingWeights(
@@ -37,16 +40,24 @@ def method(name: str, store: Store, find: Find) -> Method:
     )
 
 
-def _own(name: str, store: Store, find: Find) -> Method:
+def _own(name: str, store: Store, find: Find, offsets: bool) -> Method:
     encoder, mapper = (find(kind) for kind in OWN[name])
     _belongs(name, store, mapper, "encoder", encoder.id)
     assert isinstance(mapper.module, CodeMapper)  # the table of kinds says so
+    to_codes = mapper.module if offsets else _without_offsets(mapper.module)
     ids = (store.generator_id, encoder.id, mapper.id)
     if name == "zhou":
-        return ZhouSwap(store.generator(), encoder.module, mapper.module), ids
+        return ZhouSwap(store.generator(), encoder.module, to_codes), ids
     identity = store.network("identity")
     _belongs(name, store, mapper, "identity", identity.id)
-    return NitzanSwap(store.generator(), identity.module, encoder.module, mapper.module), (*ids, identity.id)
+    return NitzanSwap(store.generator(), identity.module, encoder.module, to_codes), (*ids, identity.id)
+
+
+def _without_offsets(mapper: CodeMapper) -> CodeMapper:
+    """A copy: the family's own mapper is shared."""
+    alone = copy.deepcopy(mapper)
+    alone.offsets = None
+    return alone
 
 
 def _belongs(name: str, store: Store, mapper: Network, other: str, found: str) -> None:

@@ -35,10 +35,11 @@ class Swapping:
     """Swaps for the faces of ``engine``. Every face is encoded once per method, whatever it is combined with.
 
     ``folder`` holds files of a training run (``nitzan_mapper.safetensors`` and so on) that go before the family's own.
+    ``offsets`` False leaves out the offsets per row that our mappers add to the published W.
     """
 
-    def __init__(self, engine: Engine, folder: Path | None = None) -> None:
-        self.engine, self.folder = engine, folder
+    def __init__(self, engine: Engine, folder: Path | None = None, *, offsets: bool = True) -> None:
+        self.engine, self.folder, self._offsets = engine, folder, offsets
         self._methods: dict[str, tuple[IdSwap, tuple[str, ...]]] = {}
         self._codes: LRU[Codes] = LRU(KEPT)
 
@@ -50,7 +51,7 @@ class Swapping:
         if name not in METHODS:
             raise BadRequest(f"There is no swapping method '{name}'; there are: {', '.join(METHODS)}.")
         if name not in self._methods:
-            self._methods[name] = swap_networks.method(name, self.engine.store, self._network)
+            self._methods[name] = swap_networks.method(name, self.engine.store, self._network, offsets=self._offsets)
         return self._methods[name]
 
     def _network(self, kind: str) -> Network:

@@ -125,6 +125,20 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path):
         loaded(none="").method("magic")
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_offsets_can_be_left_out(name: str, manifest: Path, tmp_path: Path):
+    engine = Engine(family_file=manifest)
+    a, b = faces(engine, tmp_path)
+    whole, plain = (Swapping(engine, offsets=on).swap(name, a, b).code for on in (True, False))
+    assert whole is not None
+    assert plain is not None
+    assert bool((plain == plain[:1]).all())
+    assert not bool((whole == whole[:1]).all())
+    again = Swapping(engine).swap(name, a, b).code
+    assert again is not None
+    assert torch.equal(again, whole)  # the family's mapper has kept its own
+
+
 def test_a_strength_out_of_range_is_refused(manifest: Path, tmp_path: Path):
     engine = Engine(family_file=manifest)
     a, b = faces(engine, tmp_path)
