@@ -58,7 +58,9 @@ FAILURES = {
     "identity": "A student that is far from its teacher yet; not fit for recognising people, only for comparing versions of "
     "one picture.",
     "sdflow_estimator": "Reads soft cues of the starter resolution; rare attributes (Eyeglasses) are read best when they are plain to see.",
-    "sdflow_flow": "Correlated attributes move together (Male with hair and make-up, Young with hair colour); glasses are drawn softly.",
+    "sdflow_flow": "Correlated attributes move together (Male with hair and make-up, Young with hair colour). Glasses are dark ones with "
+    "a soft edge and can lie askew on a turned head; wavy hair is fuller, longer and often warmer, its single waves lost in the "
+    "generator's softness; age comes as grey hair, a rounder jaw and paler skin. Full strength is strong: half of it often reads better.",
     "samples": "Chosen by looking; they are better than the average random face.",
 }
 
