@@ -21,6 +21,7 @@ from workbench import project as projection
 from workbench.align import Backend, already_aligned, find_faces
 from workbench.cache import LRU
 from workbench.crop import crop, ffhq_quad
+from workbench.detail import detail_gain
 from workbench.devices import choose, dtype_of, lock, plain
 from workbench.editor import Cancel, Editor, EditorSpec, EditRequest, EditResult, Progress, never, quiet
 from workbench.errors import BadRequest, Cancelled, MissingWeights, WrongSpace
@@ -360,7 +361,8 @@ class Engine:
         """The whole photo with the edited face in it, or the face alone with ``crop``.
 
         ``keep_detail`` adds what the edit changed to the photo's own pixels (a neutral edit gives the photo back bit
-        for bit); without it the result's pixels take the face's place. What changed is told from the projection, or from the
+        for bit), and lets that detail go where the edit draws something new; without it the result's pixels take the
+        face's place. What changed is told from the projection, or from the
         aligned photo for results that are on the photo already.
         """
         key = content_hash(
@@ -370,12 +372,18 @@ class Engine:
         def make() -> Photo:
             unedited = face.target if result.on_photo else face.image
             base = unedited if keep_detail else None
+            # What lies on the photo already is no rendering and hides nothing.
+            gain = detail_gain(result.image, unedited) if keep_detail and not result.on_photo else None
             if crop:
                 added = face.target + (result.image - unedited) if keep_detail else result.image
+                if gain is not None and gain.min() < 1:
+                    added = result.image + torch.from_numpy(gain)[None] * (added - result.image)
                 return Photo(to_uint8(added), face.aligned.photo.name, hash=key)
             # Inside its mask a result is finished, seam included: weighing it once more would fade the edit.
             support = None if result.mask is None else (result.mask > 0).float()
-            pasted = paste_back(face.aligned, result.image, base=base, colour_match=colour_match, mask=support)
+            pasted = paste_back(
+                face.aligned, result.image, base=base, colour_match=colour_match, mask=support, detail=gain
+            )
             return replace(pasted, hash=key)
 
         return self._composed.get(key, make)

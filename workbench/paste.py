@@ -20,6 +20,7 @@ def paste_back(
     feather: float = 0.12,
     colour_match: bool = False,
     mask: np.ndarray | Tensor | None = None,
+    detail: np.ndarray | None = None,
 ) -> Photo:
     """The whole photo with the face ``image`` in place of the crop of ``aligned``.
 
@@ -27,8 +28,9 @@ def paste_back(
     With ``base``, the rendering of the unedited face in the same form, only the difference ``image - base`` is added:
     the photo keeps its own fine detail, and an edit that changes nothing gives it back bit for bit. ``feather`` is the
     width of the seam as a part of the square's side, 0 to 0.5. ``colour_match`` fits the colours near the seam to the
-    photo's. ``mask`` (S,S) or (1,S,S) in [0, 1] limits the change further. Every pixel whose centre lies outside the
-    square is bit-identical. Raises BadRequest on other shapes or values.
+    photo's. ``mask`` (S,S) or (1,S,S) in [0, 1] limits the change further. ``detail`` (S,S) in [0, 1], with a ``base``:
+    how much of the photo's own detail stays; where it is 0 the pixels of ``image`` take its place (``workbench.detail``).
+    Every pixel whose centre lies outside the square is bit-identical. Raises BadRequest on other shapes or values.
     """
     if not 0 <= feather <= 0.5:
         raise BadRequest(f"The seam's width must lie between 0 and 0.5 of the face; {feather:g} does not.")
@@ -56,6 +58,10 @@ def paste_back(
         weight = weight * np.clip(sampled[..., 3], 0, 1)
     region = pixels[low[1] : high[1], low[0] : high[0]].astype(np.float32)
     change = sampled[..., :3] if old is not None else sampled[..., :3] - region
+    if detail is not None and old is not None and detail.min() < 1:
+        # A remap takes four layers at most, so these have one of their own.
+        plain = sample(np.concatenate([old, mask_layer(detail, new.shape[0])], axis=2), quad, u, v)
+        change = change + (1 - np.clip(plain[..., 3:], 0, 1)) * (plain[..., :3] - region)
     mixed = np.rint(np.clip(region + weight[..., None] * change, 0, 255)).astype(np.uint8)
     result = pixels.copy()
     result[low[1] : high[1], low[0] : high[0]] = mixed

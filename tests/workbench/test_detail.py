@@ -1,0 +1,65 @@
+"""The photo's detail: kept under a change of colour, gone where something new is drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.workbench.test_compose import face
+from workbench.detail import detail_gain
+from workbench.editor import EditRequest, EditResult
+from workbench.engine import Engine
+
+SIZE = 64
+
+
+def stripes(period: int) -> Tensor:
+    """A pattern (3,S,S) of vertical stripes."""
+    line = torch.sin(torch.arange(SIZE) * 2 * torch.pi / period) * 0.5
+    return line.expand(3, SIZE, SIZE).contiguous()
+
+
+def test_an_edit_that_changes_nothing_keeps_all() -> None:
+    assert bool((detail_gain(stripes(8), stripes(8)) == 1).all())
+
+
+def test_brightness_colour_and_contrast_do_not_count_as_new() -> None:
+    old = stripes(8)
+    for new in (old + 0.3, old + torch.tensor([0.2, -0.1, 0.0])[:, None, None], 1.5 * old):
+        assert float(detail_gain(new, old).min()) > 0.99
+
+
+def test_what_is_covered_loses_its_detail_and_its_surroundings_do_not() -> None:
+    old = stripes(8)
+    new = old.clone()
+    new[:, 16:48, 16:48] = -0.9
+    gain = detail_gain(new, old)
+    assert float(gain[24:40, 24:40].max()) < 0.05
+    assert float(gain[:6].min()) > 0.95
+
+
+def test_a_plain_picture_has_no_pattern_to_lose() -> None:
+    plain = torch.zeros(3, SIZE, SIZE)
+    assert float(detail_gain(plain - 0.5, plain).min()) > 0.99
+
+
+def test_a_covered_part_shows_the_rendering_in_photo_and_crop(tiny_manifest: Path, tmp_path: Path) -> None:
+    engine = Engine(family_file=tiny_manifest)
+    start = face(engine, tmp_path)
+    size = start.image.shape[-1]
+    checks = (torch.arange(size)[:, None] + torch.arange(size)[None]) % 4 < 2
+    start = replace(start, image=(start.image * 0.2 + checks * 0.8 - 0.4).clamp(-1, 1))
+    covered = start.image.clone()
+    inner = slice(size // 4, 3 * size // 4)
+    covered[:, inner, inner] = 0.5
+    result = EditResult(covered, None, None, EditRequest("any", "1", {}))
+    crop = engine.compose(start, result, crop=True).pixels
+    middle = slice(7 * size // 16, 9 * size // 16)
+    assert np.abs(crop[middle, middle].astype(int) - 191).max() <= 6
+    whole = engine.compose(start, result).pixels
+    middle = slice(15 * len(whole) // 32, 17 * len(whole) // 32)
+    assert np.abs(whole[middle, middle].astype(int) - 191).max() <= 8
