@@ -3,7 +3,7 @@
 The detail that a rendering cannot draw is given back by adding only what an edit changed to the photo. Where the edit
 draws something new, glasses over eyes or teeth in a closed mouth, the old pattern would shine through: there the
 rendering itself is taken. The local least-squares gain from the unedited to the edited rendering (the slope of the guided filter,
-He et al. 2010) tells the two apart, and does not mind a change of brightness or colour.
+He et al. 2010) tells the two apart, and does not mind a change of brightness or colour; a very large one is another surface.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ QUIET = 0.05
 """Contrast, in units of [-1, 1], below which there is no pattern that could be gone."""
 GONE, STAYS = 0.1, 0.9
 """Gains at and beyond which a pattern counts as gone, and as whole."""
+SHADE, COVER = 0.35, 0.7
+"""Changes of the local mean, in units of [-1, 1]: up to the first it is light or colour, from the second on another surface."""
 
 
 def detail_gain(edited: Tensor, unedited: Tensor) -> np.ndarray:
@@ -38,5 +40,11 @@ def detail_gain(edited: Tensor, unedited: Tensor) -> np.ndarray:
     spread = np.maximum(mean(old * old) - centre * centre, 0)
     gain = (together + QUIET**2) / (spread + QUIET**2)
     # Decided, since half of an eye behind glasses is worse than none; then smooth, since a jump would draw an edge of its own.
-    part = np.clip((gain - GONE) / (STAYS - GONE), 0, 1)
-    return np.clip(mean(part * part * (3 - 2 * part)), 0, 1)
+    stands = _step(gain, GONE, STAYS) * (1 - _step(np.abs(mean(new) - centre), SHADE, COVER))
+    return np.clip(mean(stands), 0, 1)
+
+
+def _step(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    """0 up to ``low``, 1 from ``high`` on, smooth between."""
+    part = np.clip((x - low) / (high - low), 0, 1)
+    return part * part * (3 - 2 * part)

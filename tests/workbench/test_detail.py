@@ -42,9 +42,14 @@ def test_what_is_covered_loses_its_detail_and_its_surroundings_do_not() -> None:
     assert float(gain[:6].min()) > 0.95
 
 
+def test_a_very_large_change_is_another_surface() -> None:
+    old = 0.3 * stripes(8)
+    assert float(detail_gain(old - 0.9, old).max()) < 0.01
+
+
 def test_a_plain_picture_has_no_pattern_to_lose() -> None:
     plain = torch.zeros(3, SIZE, SIZE)
-    assert float(detail_gain(plain - 0.5, plain).min()) > 0.99
+    assert float(detail_gain(plain - 0.3, plain).min()) > 0.99
 
 
 def test_a_covered_part_shows_the_rendering_in_photo_and_crop(tiny_manifest: Path, tmp_path: Path) -> None:
