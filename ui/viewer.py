@@ -108,8 +108,8 @@ def view_options(work: Workspace) -> ViewOptions:
             value=True,
             key="view_detail",
             persist_state="session",
-            help="On: only what the edit changed is added to the photo, so its sharpness stays. Off: the generator's "
-            "pixels take the face's place.",
+            help="On: only what the edit changed is added to the photo, so its sharpness stays; new things, like glasses, "
+            "are the generator's. Off: the generator's pixels take the face's place.",
         )
         colour = st.toggle(
             "Match colours",
