@@ -40,14 +40,14 @@ def load_network(cls: type, path: Path, device: str) -> tuple[Any, dict[str, Any
 
 
 class SemanticTask:
-    """Settings: [data]; [files]; [estimator]; [flow]; [sdflow]; [train].
+    """Settings: [data]; [networks]; [estimator]; [flow]; [sdflow]; [train].
 
-    [files] names generator and projector, and where they are wanted the guides (``attributes``, ``identity``) and an
+    [networks] names generator and projector, and where they are wanted the guides (``attributes``, ``identity``) and an
     ``estimator`` and a ``flow`` of the same shape to go on from.
     """
 
     def __init__(self, body: Mapping[str, Any], faces: Path, folder: Path, device: str, ranks: Ranks) -> None:
-        data, self.train, files = body["data"], body["train"], body["files"]
+        data, self.train, files = body["data"], body["train"], body["networks"]
         self.device, self.ranks, runs = device, ranks, folder.parent
         cache = data.get("cache", runs / "cache")
         self.generator, self.header = load_network(Generator, find(files["generator"], runs), device)
