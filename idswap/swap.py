@@ -27,7 +27,15 @@ class Codes:
 
     def row(self, at: int) -> Codes:
         """The codes of one picture, with a batch of one."""
-        return Codes(self.identity[at : at + 1], self.attributes[at : at + 1])
+        return self.part(range(at, at + 1))
+
+    def part(self, at: range) -> Codes:
+        """The codes of the pictures ``at``."""
+        return Codes(self.identity[at.start : at.stop], self.attributes[at.start : at.stop])
+
+    def repeated(self, count: int) -> Codes:
+        """The codes of one picture, ``count`` times over."""
+        return Codes(self.identity.expand(count, -1), self.attributes.expand(count, -1))
 
     def to(self, device: torch.device | str) -> Codes:
         """The codes on ``device``."""
@@ -45,6 +53,11 @@ class IdSwap(Protocol):
     @property
     def unit_attributes(self) -> bool:
         """Whether attribute codes are unit rows too."""
+        ...
+
+    @property
+    def identity_gain(self) -> float:
+        """How far identity strength 1 goes along the arc from the attribute picture's own identity to the other's; 1 ends there."""
         ...
 
     def encode(self, image: Tensor) -> Codes:
@@ -77,8 +90,16 @@ class NitzanSwap:
     name = "nitzan"
     unit_attributes = False
 
-    def __init__(self, generator: Generator, identity: nn.Module, attributes: nn.Module, mapper: CodeMapper) -> None:
+    def __init__(
+        self,
+        generator: Generator,
+        identity: nn.Module,
+        attributes: nn.Module,
+        mapper: CodeMapper,
+        identity_gain: float = 1.0,
+    ) -> None:
         self.generator, self.identity, self.attributes, self.mapper = generator, identity, attributes, mapper
+        self.identity_gain = identity_gain
 
     def encode(self, image: Tensor) -> Codes:
         return Codes(self.encode_id(image), self.encode_attr(image))
@@ -102,8 +123,11 @@ class ZhouSwap:
     name = "zhou"
     unit_attributes = True
 
-    def __init__(self, generator: Generator, encoder: nn.Module, mapper: CodeMapper) -> None:
+    def __init__(
+        self, generator: Generator, encoder: nn.Module, mapper: CodeMapper, identity_gain: float = 1.0
+    ) -> None:
         self.generator, self.encoder, self.mapper = generator, encoder, mapper
+        self.identity_gain = identity_gain
 
     def encode(self, image: Tensor) -> Codes:
         return Codes(*self.encoder(image))
@@ -131,8 +155,13 @@ class Strengths:
 
 
 def swap_codes(method: IdSwap, identity: Codes, attributes: Codes, strengths: Strengths = Strengths()) -> Tensor:
-    """W+ codes (B,L,D) with the identity of one picture and the attributes of another."""
-    who = mixed(attributes.identity, identity.identity, strengths.identity, unit=True)
+    """W+ codes (B,L,D) with the identity of one picture and the attributes of another.
+
+    ``attributes.identity`` is where the way begins: a mapper whose attribute codes still carry the person is measured with a
+    gain above 1, by which strength 1 goes past the other's identity as far as that takes to leave the own one.
+    """
+    way = strengths.identity * method.identity_gain
+    who = mixed(attributes.identity, identity.identity, way, unit=True)
     what = mixed(identity.attributes, attributes.attributes, strengths.attributes, unit=method.unit_attributes)
     return method.map(who, what)
 
@@ -160,7 +189,7 @@ def sheet(method: IdSwap, identities: Codes, attributes: Codes, batch: int = 8) 
     count = len(identities.identity)
     rows = []
     for at in range(len(attributes.attributes)):
-        what = attributes.attributes[at : at + 1]
-        parts = [method.synth(method.map(who, what.expand(len(who), -1))) for who in identities.identity.split(batch)]
-        rows.append(torch.cat(parts))
+        what = attributes.row(at)
+        parts = [range(i, min(i + batch, count)) for i in range(0, count, batch)]
+        rows.append(torch.cat([method.synth(swap_codes(method, identities.part(p), what.repeated(len(p)))) for p in parts]))
     return torch.stack(rows) if rows else torch.zeros(0, count, 3, 1, 1)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from idswap.swap import Codes, Strengths
+from idswap.swap import Strengths
 from workbench.donors import Donors, DonorSettings, grouped, keyed_seed
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
@@ -73,10 +73,9 @@ def conceal(
     swapping = studio.swapping
     codes = swapping.codes(method, face)
     donor = Donors(swapping, method, settings).donor(person.seed, [person.embedding], [codes.identity[0]])
-    made = swapping.swap_codes(method, Codes(donor, codes.attributes), face)
-    own = swapping.swap_codes(method, codes, face)
     request = request_of(method, Strengths(), what="deidentify")
-    made = EditResult(made.image, made.code, None, request, made.stats, made.weights)
+    made = swapping.replaced(method, donor, face, request)
+    own = swapping.replaced(method, codes.identity, face, request)
     device, points = studio.engine.device, five_points(face.aligned)
 
     def seen(image: Tensor) -> Tensor:

@@ -47,10 +47,20 @@ def _own(name: str, store: Store, find: Find, offsets: bool) -> Method:
     to_codes = mapper.module if offsets else _without_offsets(mapper.module)
     ids = (store.generator_id, encoder.id, mapper.id)
     if name == "zhou":
-        return ZhouSwap(store.generator(), encoder.module, to_codes), ids
+        return ZhouSwap(store.generator(), encoder.module, to_codes, _gain(mapper)), ids
     identity = store.network("identity")
     _belongs(name, store, mapper, "identity", identity.id)
-    return NitzanSwap(store.generator(), identity.module, encoder.module, to_codes), (*ids, identity.id)
+    return NitzanSwap(store.generator(), identity.module, encoder.module, to_codes, _gain(mapper)), (*ids, identity.id)
+
+
+def _gain(mapper: Network) -> float:
+    gain = mapper.header.get("identity_gain", 1.0)
+    if not isinstance(gain, int | float) or not 0.5 <= gain <= 2:
+        raise BadCheckpoint(
+            f"The mapper {mapper.id} has the identity gain {gain!r} in its header; it lies between 0.5 and 2. Train or fetch "
+            "the file again."
+        )
+    return float(gain)
 
 
 def _without_offsets(mapper: CodeMapper) -> CodeMapper:

@@ -81,14 +81,12 @@ def along(
     """
     unit = True if moves == "identity" else swapping.method(name).unit_attributes
 
-    def joined(moving: Codes) -> Codes:
-        if moves == "identity":
-            return Codes(moving.identity, kept.attributes)
-        return Codes(kept.identity, moving.attributes)
+    def swapped(moving: Codes) -> Tensor:
+        return swapping.mapped(name, *((moving, kept) if moves == "identity" else (kept, moving)))
 
     at = positions(frames)
     if space == "w":
-        first, last = (swapping.mapped(name, joined(codes)) for codes in (start, end))
+        first, last = swapped(start), swapped(end)
         return [mixed(first, last, t, unit=False) for t in at]
 
     def between(t: float) -> Codes:
@@ -96,7 +94,7 @@ def along(
             mixed(start.identity, end.identity, t, unit=True), mixed(start.attributes, end.attributes, t, unit=unit)
         )
 
-    return [swapping.mapped(name, joined(between(t))) for t in at]
+    return [swapped(between(t)) for t in at]
 
 
 def shown(swapping: Swapping, picture: Tensor, moves: Moves, kept: AlignedFace, crop: bool) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -100,29 +101,40 @@ class Swapping:
     ) -> EditResult:
         """As ``swap``, with the codes of an identity instead of a face that has it: a donor, a mean, a turned code."""
         strengths = checked(strengths)
-        method, weights = self._method(name)
-        device = self.engine.device
-        a, b = identity.to(device), self.codes(name, attributes).to(device)
         if base == "photo" and not isinstance(attributes, Face):
             raise BadRequest(
                 "A swap from the photo's own code needs a projected face; project the attribute photo first."
             )
+        own = self.codes(name, attributes)
+
+        def mix(method: IdSwap, device: torch.device) -> Tensor:
+            a, b = identity.to(device), own.to(device)
+            if isinstance(attributes, Face) and base == "photo":
+                return anchored_codes(method, a, b, attributes.latent.code[None].to(device), strengths)
+            return swap_codes(method, a, b, strengths)
+
+        return self._drawn(name, mix, request_of(name, strengths, base))
+
+    def replaced(self, name: str, identity: Tensor, attributes: Face | AlignedFace, request: EditRequest) -> EditResult:
+        """A face with the identity code (1,i) in place of its own, of which nothing enters: no strength and no gain."""
+        own = self.codes(name, attributes)
+        return self._drawn(name, lambda m, device: m.map(identity.to(device), own.attributes.to(device)), request)
+
+    def _drawn(self, name: str, mix: Callable[[IdSwap, torch.device], Tensor], request: EditRequest) -> EditResult:
+        method, weights = self._method(name)
+        device = self.engine.device
         started = time.perf_counter()
 
         @torch.inference_mode()
         def run() -> tuple[Tensor, Tensor]:
-            if isinstance(attributes, Face) and base == "photo":
-                projection = attributes.latent.code[None].to(device)
-                codes = anchored_codes(method, a, b, projection, strengths)
-            else:
-                codes = swap_codes(method, a, b, strengths)
+            codes = mix(method, device)
             return method.synth(codes)[0].clamp(-1, 1), codes[0]
 
         with lock(device):
             image, code = run()
             image, code = plain(image), plain(code.contiguous())
         stats = {"seconds": time.perf_counter() - started}
-        return EditResult(image, code, None, request_of(name, strengths, base), stats, weights)
+        return EditResult(image, code, None, request, stats, weights)
 
     def render(self, name: str, codes: Tensor) -> Tensor:
         """The picture (3,H,W) on the CPU of W+ codes (L,D) that were mixed elsewhere."""
@@ -135,14 +147,13 @@ class Swapping:
         with lock(device):
             return plain(run())
 
-    def mapped(self, name: str, codes: Codes) -> Tensor:
-        """W+ codes (L,D) on the CPU of a pair of codes with a batch of one."""
+    def mapped(self, name: str, identity: Codes, attributes: Codes) -> Tensor:
+        """W+ codes (L,D) on the CPU of the plain swap of two pictures' codes with a batch of one."""
         method, device = self.method(name), self.engine.device
 
         @torch.inference_mode()
         def run() -> Tensor:
-            here = codes.to(device)
-            return method.map(here.identity, here.attributes)[0]
+            return swap_codes(method, identity.to(device), attributes.to(device))[0]
 
         with lock(device):
             return plain(run().contiguous())

@@ -69,6 +69,24 @@ def test_strengths_run_from_one_source_to_the_other(name: str):
     assert not torch.equal(half, swap_codes(swap, a, b))
 
 
+@pytest.mark.parametrize("name", ["nitzan", "zhou"])
+@torch.inference_mode()
+def test_a_gain_lengthens_the_way_to_the_other_identity_and_nothing_else(name: str):
+    swap = method(name)
+    both = swap.encode(faces(2))
+    a, b = both.row(0), both.row(1)
+    further = swap_codes(swap, a, b, Strengths(1.25))
+    assert isinstance(swap, NitzanSwap | ZhouSwap)
+    swap.identity_gain = 1.25
+    assert torch.equal(swap_codes(swap, a, b), further)
+    assert not torch.allclose(further, swap.map(a.identity, b.attributes))
+    assert torch.allclose(swap_codes(swap, a, b, Strengths(0.8)), swap.map(a.identity, b.attributes), atol=1e-5)
+    assert torch.equal(swap_codes(swap, a, b, Strengths(0.0)), swap.map(b.identity, b.attributes))
+    assert torch.allclose(swap_codes(swap, a, a), swap.map(a.identity, a.attributes), atol=1e-4)
+    cells = sheet(swap, both, both)
+    assert torch.allclose(cells[1, 0], swap.synth(further)[0], atol=1e-4)
+
+
 @torch.inference_mode()
 def test_an_anchored_swap_of_strength_zero_is_the_projection():
     swap = method("nitzan")
@@ -97,6 +115,10 @@ class Counter:
     @property
     def unit_attributes(self) -> bool:
         return self.inner.unit_attributes
+
+    @property
+    def identity_gain(self) -> float:
+        return self.inner.identity_gain
 
     def encode(self, image: Tensor) -> Codes:
         self.encoded += len(image)

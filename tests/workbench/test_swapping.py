@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ ENCODERS = {
 MAPPER = {"widths": [28, 24, 24, 24, 512], "rows": 8, "rank": 3}
 
 
-def write_swapping(folder: Path, seed: int = 0, **other: str) -> Path:
+def write_swapping(folder: Path, seed: int = 0, **other: Any) -> Path:
     """A tiny family with both methods; ``seed`` makes other generators, ``other`` puts false ids into the mappers' headers."""
     path = write_family(folder, seed)
     tiny = folder / "tiny"
@@ -112,8 +113,8 @@ def test_each_face_is_encoded_once(manifest: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_files_that_do_not_belong_together_are_refused(tmp_path: Path):
-    def loaded(**other: str) -> Swapping:
-        return Swapping(Engine(family_file=write_swapping(tmp_path / "-".join(other), **other)))
+    def loaded(**other: Any) -> Swapping:
+        return Swapping(Engine(family_file=write_swapping(tmp_path / "-".join(map(str, other.values())), **other)))
 
     with pytest.raises(WrongSpace):
         loaded(generator="other").method("nitzan")
@@ -123,6 +124,24 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path):
         loaded(encoder="other").method("zhou")
     with pytest.raises(BadRequest, match="no swapping method"):
         loaded(none="").method("magic")
+    for gain in (9.0, "far"):
+        with pytest.raises(BadCheckpoint, match="identity gain"):
+            loaded(identity_gain=gain).method("nitzan")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_gain_in_the_header_makes_strength_one_go_further(name: str, manifest: Path, tmp_path: Path):
+    plain = Swapping(Engine(family_file=manifest))
+    gained = Swapping(Engine(family_file=write_swapping(tmp_path / "gained", identity_gain=1.25)))
+    a, b = faces(plain.engine, tmp_path)
+    further = plain.swap(name, a, b, Strengths(1.25)).image
+    assert torch.equal(gained.swap(name, a, b).image, further)
+    assert not torch.equal(plain.swap(name, a, b).image, further)
+    request = plain.swap(name, a, b).request
+    donor = plain.codes(name, a).identity
+    for one in (plain, gained):
+        # A donor's identity replaces the own one, which may not show through by going further from it.
+        assert torch.equal(one.replaced(name, donor, b, request).image, plain.swap(name, a, b).image)
 
 
 @pytest.mark.parametrize("name", METHODS)
