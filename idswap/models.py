@@ -71,6 +71,8 @@ class CodeMapper(nn.Module):
 
     ``center`` (style_dim,) is added to w (0 in the published networks, the mean latent in ours: what the mapper then learns is small).
     ``skip``, in ours, is the width of the attribute code, which then also enters w straight, through one matrix.
+    ``identity_gain`` () is how far a swap of strength 1 goes along the arc from the own identity to the other's: 1 ends there.
+    It takes no part in ``forward``; it lies with the weights as it is measured for them, and other weights have another id.
     """
 
     def __init__(self, widths: Sequence[int] = MAPPER, *, rows: int, rank: int = 0, skip: int = 0) -> None:
@@ -81,6 +83,12 @@ class CodeMapper(nn.Module):
         self.rows = rows
         self.center: Tensor
         self.register_buffer("center", torch.zeros(widths[-1]))
+        self.identity_gain: Tensor
+        self.register_buffer("identity_gain", torch.ones(()))
+        # Files from before there was a gain.
+        self.register_load_state_dict_pre_hook(
+            lambda _module, state, prefix, *_: state.setdefault(f"{prefix}identity_gain", torch.ones(()))
+        )
 
     def parts(self, identity: Tensor, attributes: Tensor) -> tuple[Tensor, Tensor | None]:
         """w (B,style_dim) and the offsets (B,rows,style_dim) or None, of codes (B,i) and (B,a)."""

@@ -90,16 +90,12 @@ class NitzanSwap:
     name = "nitzan"
     unit_attributes = False
 
-    def __init__(
-        self,
-        generator: Generator,
-        identity: nn.Module,
-        attributes: nn.Module,
-        mapper: CodeMapper,
-        identity_gain: float = 1.0,
-    ) -> None:
+    def __init__(self, generator: Generator, identity: nn.Module, attributes: nn.Module, mapper: CodeMapper) -> None:
         self.generator, self.identity, self.attributes, self.mapper = generator, identity, attributes, mapper
-        self.identity_gain = identity_gain
+
+    @property
+    def identity_gain(self) -> float:
+        return float(self.mapper.identity_gain)
 
     def encode(self, image: Tensor) -> Codes:
         return Codes(self.encode_id(image), self.encode_attr(image))
@@ -123,11 +119,12 @@ class ZhouSwap:
     name = "zhou"
     unit_attributes = True
 
-    def __init__(
-        self, generator: Generator, encoder: nn.Module, mapper: CodeMapper, identity_gain: float = 1.0
-    ) -> None:
+    def __init__(self, generator: Generator, encoder: nn.Module, mapper: CodeMapper) -> None:
         self.generator, self.encoder, self.mapper = generator, encoder, mapper
-        self.identity_gain = identity_gain
+
+    @property
+    def identity_gain(self) -> float:
+        return float(self.mapper.identity_gain)
 
     def encode(self, image: Tensor) -> Codes:
         return Codes(*self.encoder(image))
@@ -191,5 +188,7 @@ def sheet(method: IdSwap, identities: Codes, attributes: Codes, batch: int = 8) 
     for at in range(len(attributes.attributes)):
         what = attributes.row(at)
         parts = [range(i, min(i + batch, count)) for i in range(0, count, batch)]
-        rows.append(torch.cat([method.synth(swap_codes(method, identities.part(p), what.repeated(len(p)))) for p in parts]))
+        rows.append(
+            torch.cat([method.synth(swap_codes(method, identities.part(p), what.repeated(len(p)))) for p in parts])
+        )
     return torch.stack(rows) if rows else torch.zeros(0, count, 3, 1, 1)

@@ -70,11 +70,6 @@ class SwapTask:
         self.averaged: Iterable[str] = ()
 
     @property
-    def gain(self) -> float:
-        """``identity_gain`` of the exported mapper. It takes no part in the steps: it is measured on training pairs afterwards."""
-        return float(self.body.get("mapper", {}).get("identity_gain", 1.0))
-
-    @property
     def size(self) -> int:
         """Side of the pictures a step sees."""
         return self.train.get("side", self.generator.size)
@@ -120,6 +115,8 @@ class SwapTask:
         if table.get("skip", False):
             self.mapper_arch["skip"] = attributes
         made = CodeMapper(**self.mapper_arch).to(self.device)
+        # Measured on training pairs once the steps are done, in which it takes no part.
+        made.identity_gain.fill_(table.get("identity_gain", 1.0))
         if table.get("centred", False):
             made.center.copy_(self.mean)
             # The first guess is the mean face, from which a few thousand steps get further.
@@ -309,7 +306,7 @@ class NitzanTask(SwapTask):
     def method(self, ema: Mapping[str, Ema]) -> IdSwap:
         mapper = ema["mapper"].module
         assert isinstance(mapper, CodeMapper)
-        return NitzanSwap(self.generator, self.identity, ema["attributes"].module, mapper, self.gain)
+        return NitzanSwap(self.generator, self.identity, ema["attributes"].module, mapper)
 
     def export(self, ema: Mapping[str, Ema], folder: Path, steps: int) -> None:
         """nitzan_attributes.safetensors and nitzan_mapper.safetensors, bound to generator and recogniser."""
@@ -319,9 +316,7 @@ class NitzanTask(SwapTask):
         encoder = container.save(
             folder / "nitzan_attributes.safetensors", ema["attributes"].module.state_dict(), header
         )
-        header = self.header(
-            "nitzan_mapper", self.mapper_arch, steps, encoder=encoder, identity_gain=self.gain, **bound
-        )
+        header = self.header("nitzan_mapper", self.mapper_arch, steps, encoder=encoder, **bound)
         container.save(folder / "nitzan_mapper.safetensors", ema["mapper"].module.state_dict(), header)
 
 
@@ -358,7 +353,7 @@ class ZhouTask(SwapTask):
     def method(self, ema: Mapping[str, Ema]) -> IdSwap:
         mapper = ema["mapper"].module
         assert isinstance(mapper, CodeMapper)
-        return ZhouSwap(self.generator, ema["encoder"].module, mapper, self.gain)
+        return ZhouSwap(self.generator, ema["encoder"].module, mapper)
 
     def export(self, ema: Mapping[str, Ema], folder: Path, steps: int) -> None:
         """zhou_encoder.safetensors and zhou_mapper.safetensors, bound to the generator."""
@@ -366,7 +361,5 @@ class ZhouTask(SwapTask):
         kind = "zhou_encoder" if self.body["encoder"]["form"] == "compact" else "zhou_irse50"
         header = self.header(kind, self.encoder_arch, steps, **bound)
         encoder = container.save(folder / "zhou_encoder.safetensors", ema["encoder"].module.state_dict(), header)
-        header = self.header(
-            "zhou_mapper", self.mapper_arch, steps, encoder=encoder, identity_gain=self.gain, **bound
-        )
+        header = self.header("zhou_mapper", self.mapper_arch, steps, encoder=encoder, **bound)
         container.save(folder / "zhou_mapper.safetensors", ema["mapper"].module.state_dict(), header)

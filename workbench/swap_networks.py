@@ -20,6 +20,8 @@ OWN = {"nitzan": ("nitzan_attributes", "nitzan_mapper"), "zhou": ("zhou_encoder"
 PUBLISHED = {"nitzan": ("roich_attr_encoder", "roich_mapper"), "zhou": ("swap_encoder", "swap_mapper")}
 """Kinds of encoder and mapper. Nitzan's own Keras files map to StyleGAN1's W and serve no family of StyleGAN2."""
 
+LEAST_GAIN, MOST_GAIN = 0.5, 2.0
+
 
 def method(name: str, store: Store, find: Find, *, offsets: bool = True) -> Method:
     """The method ``name`` of a family and the ids of its files. ``find`` gives a network of ours by its kind.
@@ -44,23 +46,19 @@ def _own(name: str, store: Store, find: Find, offsets: bool) -> Method:
     encoder, mapper = (find(kind) for kind in OWN[name])
     _belongs(name, store, mapper, "encoder", encoder.id)
     assert isinstance(mapper.module, CodeMapper)  # the table of kinds says so
+    gain = float(mapper.module.identity_gain)
+    if not LEAST_GAIN <= gain <= MOST_GAIN:
+        raise BadCheckpoint(
+            f"The mapper {mapper.id} has an identity gain of {gain:g}, and one between {LEAST_GAIN:g} and {MOST_GAIN:g} was "
+            "expected; train or fetch the file again."
+        )
     to_codes = mapper.module if offsets else _without_offsets(mapper.module)
     ids = (store.generator_id, encoder.id, mapper.id)
     if name == "zhou":
-        return ZhouSwap(store.generator(), encoder.module, to_codes, _gain(mapper)), ids
+        return ZhouSwap(store.generator(), encoder.module, to_codes), ids
     identity = store.network("identity")
     _belongs(name, store, mapper, "identity", identity.id)
-    return NitzanSwap(store.generator(), identity.module, encoder.module, to_codes, _gain(mapper)), (*ids, identity.id)
-
-
-def _gain(mapper: Network) -> float:
-    gain = mapper.header.get("identity_gain", 1.0)
-    if not isinstance(gain, int | float) or not 0.5 <= gain <= 2:
-        raise BadCheckpoint(
-            f"The mapper {mapper.id} has the identity gain {gain!r} in its header; it lies between 0.5 and 2. Train or fetch "
-            "the file again."
-        )
-    return float(gain)
+    return NitzanSwap(store.generator(), identity.module, encoder.module, to_codes), (*ids, identity.id)
 
 
 def _without_offsets(mapper: CodeMapper) -> CodeMapper:

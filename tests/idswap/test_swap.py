@@ -77,7 +77,7 @@ def test_a_gain_lengthens_the_way_to_the_other_identity_and_nothing_else(name: s
     a, b = both.row(0), both.row(1)
     further = swap_codes(swap, a, b, Strengths(1.25))
     assert isinstance(swap, NitzanSwap | ZhouSwap)
-    swap.identity_gain = 1.25
+    swap.mapper.identity_gain.fill_(1.25)
     assert torch.equal(swap_codes(swap, a, b), further)
     assert not torch.allclose(further, swap.map(a.identity, b.attributes))
     assert torch.allclose(swap_codes(swap, a, b, Strengths(0.8)), swap.map(a.identity, b.attributes), atol=1e-5)

@@ -31,8 +31,11 @@ ENCODERS = {
 MAPPER = {"widths": [28, 24, 24, 24, 512], "rows": 8, "rank": 3}
 
 
-def write_swapping(folder: Path, seed: int = 0, **other: Any) -> Path:
-    """A tiny family with both methods; ``seed`` makes other generators, ``other`` puts false ids into the mappers' headers."""
+def write_swapping(folder: Path, seed: int = 0, gain: float = 1.0, **other: Any) -> Path:
+    """A tiny family with both methods.
+
+    ``seed`` makes other generators, ``gain`` goes into the mappers, ``other`` puts false ids into the mappers' headers.
+    """
     path = write_family(folder, seed)
     tiny = folder / "tiny"
     bound = {
@@ -47,6 +50,7 @@ def write_swapping(folder: Path, seed: int = 0, **other: Any) -> Path:
         mapper = CodeMapper(**MAPPER)
         assert mapper.offsets is not None
         nn.init.normal_(mapper.offsets.heads.weight, std=0.1)
+        mapper.identity_gain.fill_(gain)
         name = f"{kind.split('_')[0]}_mapper"
         header = {"kind": name, "arch": MAPPER, "encoder": encoder, **bound, **other}
         container.save(tiny / f"{name}.safetensors", mapper.state_dict(), header)
@@ -124,15 +128,15 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path: Path):
         loaded(encoder="other").method("zhou")
     with pytest.raises(BadRequest, match="no swapping method"):
         loaded(none="").method("magic")
-    for gain in (9.0, "far"):
+    for gain in (9.0, float("nan")):
         with pytest.raises(BadCheckpoint, match="identity gain"):
-            loaded(identity_gain=gain).method("nitzan")
+            loaded(gain=gain).method("nitzan")
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_gain_in_the_header_makes_strength_one_go_further(name: str, manifest: Path, tmp_path: Path):
+def test_the_gain_of_a_mapper_makes_strength_one_go_further(name: str, manifest: Path, tmp_path: Path):
     plain = Swapping(Engine(family_file=manifest))
-    gained = Swapping(Engine(family_file=write_swapping(tmp_path / "gained", identity_gain=1.25)))
+    gained = Swapping(Engine(family_file=write_swapping(tmp_path / "gained", gain=1.25)))
     a, b = faces(plain.engine, tmp_path)
     further = plain.swap(name, a, b, Strengths(1.25)).image
     assert torch.equal(gained.swap(name, a, b).image, further)
