@@ -139,8 +139,11 @@ def _components(commands: Commands, engine: argparse.ArgumentParser, plain: argp
     listed.add_argument("--family", default="starter", help="family of weights (default: starter)")
     listed.add_argument("--device", default="cpu", help="cpu (default), cuda, mps or auto")
     fit = actions.add_parser("fit", parents=[plain], help="fit them on labelled faces")
-    fit.add_argument("config", metavar="CONFIG", help="the settings the network was trained with")
-    fit.add_argument("--components", required=True, metavar="FILE", help="the network")
+    fit.add_argument("config", metavar="CONFIG", help="settings that name the labelled faces, as those of a training")
+    fit.add_argument("--components", metavar="FILE", help="the network: one of ours, or a published file")
+    fit.add_argument(
+        "--family", metavar="NAME", help="the network of this family instead, whose directions these become"
+    )
     fit.add_argument("--faces", default="faces", metavar="FOLDER", help="the data set's zips and label files")
     fit.add_argument("--out", metavar="FILE", help="default: directions.safetensors beside the network")
     fit.add_argument(

@@ -13,13 +13,14 @@ from iafaces.controls import REACH
 from iafaces.editing import OUTPUT_MODES
 from iafaces.editor import ComponentsEditor
 from iafaces.regions import COMPONENTS, rows_of
-from workbench import registry
+from workbench import component_networks, registry
 from workbench.devices import lock
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
 from workbench.errors import BadRequest
 from workbench.export import Provenance, save_image
 from workbench.face import Face, to_uint8
+from workbench.manifest import open_family
 
 Work = Callable[[ComponentsEditor, Face], tuple[EditRequest | None, EditResult | None]]
 
@@ -44,7 +45,7 @@ def _each_face(options: argparse.Namespace, names: Sequence[str], engine: Engine
         clock = Clock()
         with clock.stage("read"):
             _, aligned, _ = _aligned(engine, path, options, clock)
-            face = engine.project(aligned)
+            face = engine.start(aligned)
         with clock.stage("edit"):
             request, result = work(editor, face)
         body: dict[str, object] = {"input": str(path), "output": None if output is None else str(output)}
@@ -55,7 +56,8 @@ def _each_face(options: argparse.Namespace, names: Sequence[str], engine: Engine
         else:
             weights = result.weights
             body |= {"values": dict(request.values), "stats": {k: float(v) for k, v in result.stats.items()}}
-            body["identity"] = round(engine.identity(result.image, face.image), 4)
+            if "identity" in engine.store.family.records:
+                body["identity"] = round(engine.identity(result.image, face.image), 4)
             # A residual goes back into the photo, even when nothing changed; the other outputs are pictures of their own.
             whole = getattr(options, "output_mode", "residual") == "residual"
             pixels = engine.compose(face, result, crop=options.crop).pixels if whole else to_uint8(result.image)
@@ -85,6 +87,8 @@ def attr(options: argparse.Namespace) -> int:
     engine = engine_of(options)
 
     def work(editor: ComponentsEditor, face: Face) -> tuple[EditRequest, EditResult]:
+        if not editor.attributes:
+            raise component_networks.without_directions(engine.store.family)
         values: dict[str, float] = {"output": float(OUTPUT_MODES.index(options.output_mode))}
         for name, amount in zip(names, amounts, strict=True):
             control = editor.spec.control(name)
@@ -120,7 +124,7 @@ def transfer(options: argparse.Namespace) -> int:
     def read(path: Path) -> Face:
         if path not in known:
             known.clear()
-            known[path] = engine.project(_aligned(engine, path, options, Clock())[1])
+            known[path] = engine.start(_aligned(engine, path, options, Clock())[1])
         return known[path]
 
     def work(editor: ComponentsEditor, face: Face) -> tuple[EditRequest, EditResult]:
@@ -145,23 +149,42 @@ def transfer(options: argparse.Namespace) -> int:
     return status
 
 
+def _network_to_fit(options: argparse.Namespace) -> tuple[Path, Path | None]:
+    """The network's file, and where a family looks for its directions. Raises BadRequest and MissingWeights."""
+    if (options.components is None) == (options.family is None):
+        raise BadRequest("Say which network to fit directions for: --components FILE, or --family NAME for a family's.")
+    if options.components is not None:
+        return Path(options.components), None
+    family = open_family(options.family, options.manifest)
+    out = family.place("directions") if "directions" in family.records else None
+    if out is not None and family.record("directions").shipped:
+        raise BadRequest(
+            f"The directions of the {family.name} family come with the program; fit others with --components and --out."
+        )
+    return family.path(component_networks.kind_of(family)), out
+
+
 def directions(options: argparse.Namespace) -> int:
     """Fit directions for a network, or list those of a family."""
     if options.action == "fit":
         from training.directions import run
 
+        file, out = _network_to_fit(options)
         found = run(
             options.config,
-            options.components,
+            file,
             options.faces,
-            options.out or Path(options.components).with_name("directions.safetensors"),
+            options.out or out,
             limit=options.limit,
             seed=options.seed,
             remove=options.remove,
         )
         facts = {name: {"components": list(d.components), "accuracy": d.accuracy} for name, d in found.items()}
     else:
-        facts = container.read_header(engine_of(options).store.family.path("directions"))["directions"]
+        family = open_family(options.family, options.manifest)
+        if family.find("directions") is None and family.record("directions").optional:
+            raise component_networks.without_directions(family)
+        facts = container.read_header(family.path("directions"))["directions"]
     for name, fact in facts.items():
         text = f"{name}: {', '.join(fact['components'])}, held-out accuracy {fact['accuracy']:.3f}"
         emit({"attribute": name, **fact}, text, options.json)

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,29 +64,44 @@ def load_faces(zips: Sequence[Path | str], labels: Path | str, size: int, cache:
     A picture without a row in ``labels`` is left out.
     """
     paths = [Path(z) for z in zips]
-    table = read_labels(Path(labels))
+    kept, rows = labelled(paths, labels)
     key = hashlib.sha256("|".join(f"{p.name}:{p.stat().st_size}" for p in paths).encode()).hexdigest()[:12]
     stored = Path(cache) / f"faces-{size}-{key}.npy" if cache else None
-    names = [name for path in paths for name in zipfile.ZipFile(path).namelist()]
-    kept = [name for name in names if Path(name).name in table or name in table]
-    rows = np.stack([table.get(name, table.get(Path(name).name, np.zeros(40, np.uint8))) for name in kept])
     if stored and stored.is_file():
-        return FaceSet(np.load(stored, mmap_mode="r"), rows, tuple(kept))
-    wanted = set(kept)
+        return FaceSet(np.load(stored, mmap_mode="r"), rows, kept)
     images = np.empty((len(kept), size, size, 3), np.uint8)
-    at = 0
-    for name, data in members(paths):
-        if name not in wanted:
-            continue
-        picture = Image.open(io.BytesIO(data)).convert("RGB")
-        if picture.size != (size, size):
-            picture = picture.resize(
-                (size, size), Image.Resampling.BOX if picture.width % size == 0 else Image.Resampling.LANCZOS
-            )
-        images[at] = np.asarray(picture)
-        at += 1
+    for at, picture in enumerate(pictures(paths, kept, range(len(kept)), size)):
+        images[at] = picture
     if stored:
         stored.parent.mkdir(parents=True, exist_ok=True)
         np.save(stored, images)
-        return FaceSet(np.load(stored, mmap_mode="r"), rows, tuple(kept))
-    return FaceSet(images, rows, tuple(kept))
+        return FaceSet(np.load(stored, mmap_mode="r"), rows, kept)
+    return FaceSet(images, rows, kept)
+
+
+def labelled(zips: Sequence[Path], labels: Path | str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Names of the pictures in ``zips`` that have a row in ``labels``, in order, and those rows (N,40) uint8."""
+    table = read_labels(Path(labels))
+    names = [name for path in zips for name in zipfile.ZipFile(path).namelist()]
+    kept = [name for name in names if Path(name).name in table or name in table]
+    rows = np.stack([table.get(name, table.get(Path(name).name, np.zeros(40, np.uint8))) for name in kept])
+    return tuple(kept), rows
+
+
+def pictures(zips: Sequence[Path], names: Sequence[str], index: Iterable[int], size: int) -> Iterator[np.ndarray]:
+    """The pictures (size,size,3) uint8 at ``index`` of ``names``, those of ``zips`` that ``labelled`` gave, in order.
+
+    One at a time, so that a few of many large ones need no memory for all.
+    """
+    known, wanted, at = set(names), set(index), 0
+    for name, data in members(zips):
+        if name not in known:
+            continue
+        at += 1
+        if at - 1 not in wanted:
+            continue
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+        if picture.size != (size, size):
+            whole = picture.width % size == 0
+            picture = picture.resize((size, size), Image.Resampling.BOX if whole else Image.Resampling.LANCZOS)
+        yield np.asarray(picture)

@@ -28,6 +28,10 @@ class PublishedAutoencoder(nn.Module):
         """Content and the four embeddings of ``image`` (B,3,size,size)."""
         return Code(*self.e_ema(image))
 
+    def nodes(self, image: Tensor) -> Tensor:
+        """The four embeddings (B,4,D) of ``image`` alone."""
+        return self.e_ema.nodes(image)
+
     def decode(self, code: Code) -> Tensor:
         """The picture of ``code``, with the stored noise."""
         return self.g_ema(code.content, code.nodes)

@@ -106,6 +106,11 @@ class ComponentsEditor:
         return EditResult(image, None, mask, request, stats, self._weights)
 
     @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the attributes that there are directions for."""
+        return tuple(self._directions)
+
+    @property
     def weights(self) -> tuple[str, ...]:
         """Ids of the weights that take part."""
         return self._weights

@@ -265,6 +265,10 @@ class ComponentAutoencoder(nn.Module):
         """The parts of ``image`` (B,3,size,size)."""
         return self.encoder(image)
 
+    def nodes(self, image: Tensor) -> Tensor:
+        """The embeddings (B,4,D) of ``image`` alone."""
+        return self.encoder.nodes(image)
+
     def decode(self, code: Code) -> Tensor:
         """The picture (B,3,size,size) of ``code``."""
         return self.decoder(code)

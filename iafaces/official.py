@@ -83,16 +83,25 @@ class PublishedEncoder(nn.Module):
 
     def forward(self, image: Tensor, holes: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """``holes`` (B,1,H,W): 0 where the image is erased (training)."""
-        if image.shape[2:] != (self.size, self.size):
-            shape = "x".join(str(n) for n in image.shape[2:])
-            raise BadImage(
-                f"This network reads faces of {self.size}x{self.size} pixels, not {shape}; resize them first."
-            )
+        self._check(image)
         seen = self.stem(image if holes is None else image * holes)
         if not self.separate:
             return self.stem2(seen), self.read(seen)
         whole = seen if holes is None else self.stem(image)
         return self.stem2(seen), self.read(self.stem3(whole))
+
+    def nodes(self, image: Tensor) -> Tensor:
+        """The embeddings (B,4,feats_dim) of an unmasked ``image`` alone."""
+        self._check(image)
+        seen = self.stem(image)
+        return self.read(self.stem3(seen) if self.separate else seen)
+
+    def _check(self, image: Tensor) -> None:
+        if image.shape[2:] != (self.size, self.size):
+            shape = "x".join(str(n) for n in image.shape[2:])
+            raise BadImage(
+                f"This network reads faces of {self.size}x{self.size} pixels, not {shape}; resize them first."
+            )
 
     def read(self, features: Tensor) -> Tensor:
         """Embeddings (B,4,feats_dim) of a component map (B,C,h,w)."""
@@ -248,6 +257,12 @@ class PublishedDecoder(nn.Module):
     def gate_sides(self) -> list[int]:
         """Side of the grid whose boxes gate each 3x3 convolution."""
         return [layer.conv.gate_side for layer in (self.conv1, *self.convs)]  # type: ignore[union-attr]
+
+    def use_boxes(self, *, legacy: bool) -> None:
+        """Gate in the boxes of the published CAM weights at 256 (``legacy``) or in the right ones from now on."""
+        for index, layer in enumerate((self.conv1, *self.convs)):
+            side = self.start << (index // 2)
+            layer.conv.gate_side = max(self.start, side // 2) if legacy else side  # type: ignore[union-attr]
 
     def forward(self, content: Tensor, nodes: Tensor, noise: Sequence[Tensor] | None = None) -> Tensor:
         """``noise``: one (1,1,h,w) map per convolution; the stored ones without."""

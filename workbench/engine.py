@@ -33,6 +33,7 @@ from workbench.face import (
     Latent,
     Photo,
     Readout,
+    as_it_is,
     content_hash,
     to_tensor,
     to_uint8,
@@ -93,8 +94,8 @@ class Engine:
 
     @property
     def size(self) -> int:
-        """Side of the generator's picture and of an aligned face, in pixels."""
-        return self._store.generator().size
+        """Side of an aligned face in pixels: the generator's, or without one the component network's."""
+        return registry.face_size(self._store)
 
     @property
     def n_latent(self) -> int:
@@ -134,6 +135,10 @@ class Engine:
         """Take ``photo`` as a face that is aligned already. Raises BadImage when it cannot be one."""
         key = content_hash(photo.hash, "aligned", self.size)
         return self._aligned.get(key, lambda: already_aligned(photo, self.size))
+
+    def start(self, aligned: AlignedFace) -> Face:
+        """What an edit of parts starts from: ``aligned`` projected in one pass, or as it is in a family without a generator."""
+        return self.project(aligned) if self._family.generates else as_it_is(aligned)
 
     def project(
         self,

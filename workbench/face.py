@@ -155,3 +155,10 @@ class Face:
     @property
     def hash(self) -> str:
         return content_hash(self.latent.code, self.latent.generator, self.aligned.image)
+
+
+def as_it_is(aligned: AlignedFace) -> Face:
+    """``aligned`` as a face without a code, its photo standing for the rendering: for editors that need no latent."""
+    target = to_tensor(aligned.image)
+    nothing = Latent(torch.zeros(0, 0), "none", "none", "none")
+    return Face(aligned, nothing, target, target, 1.0, 0.0, "photo", 0.0)

@@ -76,6 +76,11 @@ class Family:
         """Whether the app can work with it: a family that is a mere collection of files cannot edit a photo."""
         return self.records.keys() >= NEEDED
 
+    @property
+    def generates(self) -> bool:
+        """Whether it has a generator; without one a photo is edited as it is, and never projected."""
+        return "generator" in self.records
+
     def absent(self) -> tuple[str, ...]:
         """Kinds of the files that are needed and in none of the folders."""
         return tuple(k for k, record in self.records.items() if not record.optional and self.find(k) is None)

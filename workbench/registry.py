@@ -7,7 +7,6 @@ from typing import Protocol, cast, runtime_checkable
 
 from torch import Tensor
 
-from data import container
 from workbench.editor import Cancel, Editor, EditRequest, EditResult, Progress, never, quiet
 from workbench.errors import BadCheckpoint, BadRequest, MissingWeights
 from workbench.face import Face
@@ -115,18 +114,21 @@ def _maskfacegan(store: Store) -> Editor:
 
 
 def _iafaces(store: Store) -> Editor:
-    from iafaces.directions import from_state
     from iafaces.editor import ComponentsEditor
-    from iafaces.model import ComponentAutoencoder
+    from workbench import component_networks
 
-    components = store.network("components")
-    if not isinstance(components.module, ComponentAutoencoder):
-        raise BadCheckpoint(
-            f"The components file of the {store.family.name} family holds another network; copy it again."
-        )
-    state, header = container.load(store.family.path("directions"))
-    directions = from_state(state, header, components.id)
-    return ComponentsEditor(components.module, directions, (components.id, str(header["id"])), store.device)
+    components = component_networks.network(store)
+    directions, ids = component_networks.directions(store.family, components.id)
+    return ComponentsEditor(components.module, directions, (components.id, *ids), store.device)
+
+
+def face_size(store: Store) -> int:
+    """Side in pixels of the family's aligned faces: the generator's, or the component network's of a family of that alone."""
+    from workbench import component_networks
+
+    if not store.family.generates and component_networks.serves(store.family):
+        return component_networks.network(store).module.size
+    return store.generator().size
 
 
 EDITORS: Mapping[str, Callable[[Store], Editor]] = {"sdflow": _sdflow, "maskfacegan": _maskfacegan, "iafaces": _iafaces}

@@ -39,7 +39,10 @@ def load(
     """
     found = read(path)
     if role not in found.roles:
-        raise BadCheckpoint(f"'{path}' is no {role}: it is a {found.kind.title}; put the right file in its place.")
+        serves = f" ({', '.join(found.roles)})" if found.roles else ""
+        raise BadCheckpoint(
+            f"'{path}' is no {role}: it is a {found.kind.title}{serves}; put the right file in its place."
+        )
     wanted = dict(record.arch)
     if role == "projector" and generator_size is not None:
         wanted["size"] = generator_size
