@@ -34,6 +34,9 @@ def mask_edit(options: argparse.Namespace) -> int:
     inputs = collect(options.photos)
     outputs = places(inputs, options.out, ".png")
     masks = places(inputs, options.save_mask, ".png", "--save-mask")
+    for place in masks.values():
+        if place is not None and place.suffix.lower() != ".png":
+            raise BadRequest(f"'{place}' is no name for a mask, which must be lossless; let it end in .png.")
     engine = engine_of(options)
     editor = masked_editor(engine)
     request = request_of(options, editor)
@@ -184,7 +187,5 @@ def _write_mask(path: Path, mask: Tensor) -> None:
     """Write the blend mask as a grey PNG: 0 exactly where nothing may change."""
     values = mask[0].detach().cpu().numpy()
     grey = np.where(values > 0, np.clip(np.round(values * 255), 1, 255), 0).astype(np.uint8)
-    if path.suffix.lower() != ".png":
-        raise BadRequest(f"'{path}' is no name for a mask, which must be lossless; let it end in .png.")
     _, data = cv2.imencode(".png", grey)
     write(path, data.tobytes())

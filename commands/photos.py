@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.errors import BadImage, BadRequest, FacetError
+from workbench.export import SUFFIXES as PICTURES
+from workbench.export import check_place, form_of
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".heic", ".heif", ".avif"}
@@ -68,7 +70,8 @@ def listed(path: Path) -> list[Path]:
 def places(inputs: Inputs, out: str | None, suffix: str, option: str = "--out") -> Mapping[Path, Path | None]:
     """Where the result of each photo goes: ``out`` itself for one photo, ``out``/stem+suffix otherwise.
 
-    Raises BadRequest when a result would overwrite one of the photos, or ``out`` is a file where a folder is needed.
+    Raises BadRequest when a result would overwrite one of the photos, or ``out`` is a file where a folder is needed or has no
+    suffix of a picture where ``suffix`` is one, and CannotWrite where no file can be made: all before any work is done.
     """
     if out is None:
         return dict.fromkeys(inputs.photos)
@@ -92,6 +95,10 @@ def places(inputs: Inputs, out: str | None, suffix: str, option: str = "--out") 
     for place in found.values():
         if place is not None and place.resolve() in originals:
             raise BadRequest(f"{option} '{place}' would overwrite the photo itself; choose another name.")
+    for place in {place.parent: place for place in found.values() if place is not None}.values():
+        check_place(place)
+        if suffix in PICTURES:
+            form_of(place)
     return found
 
 

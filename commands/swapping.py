@@ -13,7 +13,7 @@ from commands.photos import Clock, each
 from idswap.swap import Strengths
 from workbench.engine import Engine
 from workbench.errors import BadRequest, NoFace
-from workbench.export import Provenance, save_image
+from workbench.export import Provenance, check_place, form_of, save_image
 from workbench.face import AlignedFace, Face, to_tensor
 from workbench.images import load_image
 from workbench.swapping import Swapping, described
@@ -25,6 +25,8 @@ def swap(options: argparse.Namespace) -> int:
     for source in (who, what):
         if source.resolve() == out.resolve():
             raise BadRequest(f"--out '{out}' would overwrite the photo itself; choose another name.")
+    form_of(out)
+    check_place(out)
     engine = engine_of(options)
     swapping = Swapping(engine)
     strengths = Strengths(options.identity_strength, options.attribute_strength)

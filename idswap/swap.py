@@ -151,16 +151,26 @@ class Strengths:
     attributes: float = 1.0
 
 
-def swap_codes(method: IdSwap, identity: Codes, attributes: Codes, strengths: Strengths = Strengths()) -> Tensor:
-    """W+ codes (B,L,D) with the identity of one picture and the attributes of another.
+def identity_between(method: IdSwap, own: Tensor, other: Tensor, strength: float) -> Tensor:
+    """Identity codes (B,i) at ``strength`` of the way from a picture's ``own`` to the ``other``'s.
 
-    ``attributes.identity`` is where the way begins: a mapper whose attribute codes still carry the person is measured with a
-    gain above 1, by which strength 1 goes past the other's identity as far as that takes to leave the own one.
+    A mapper whose attribute codes still carry the person is measured with a gain above 1, by which strength 1 goes past the
+    other's identity as far as it takes to leave the own one.
     """
-    way = strengths.identity * method.identity_gain
-    who = mixed(attributes.identity, identity.identity, way, unit=True)
-    what = mixed(identity.attributes, attributes.attributes, strengths.attributes, unit=method.unit_attributes)
-    return method.map(who, what)
+    return mixed(own, other, strength * method.identity_gain, unit=True)
+
+
+def attributes_between(method: IdSwap, other: Tensor, own: Tensor, strength: float) -> Tensor:
+    """Attribute codes (B,a) at ``strength`` of the way from the ``other`` picture's to the ``own``."""
+    return mixed(other, own, strength, unit=method.unit_attributes)
+
+
+def swap_codes(method: IdSwap, identity: Codes, attributes: Codes, strengths: Strengths = Strengths()) -> Tensor:
+    """W+ codes (B,L,D) with the identity of one picture and the attributes of another."""
+    return method.map(
+        identity_between(method, attributes.identity, identity.identity, strengths.identity),
+        attributes_between(method, identity.attributes, attributes.attributes, strengths.attributes),
+    )
 
 
 def anchored_codes(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -189,6 +190,30 @@ def test_what_cannot_be_done_is_one_sentence(shell: Shell, tmp_path: Path, words
     assert (status, lines) == (1, [])
     assert sentence in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["a-file/new.png", "sealed/new.png", "new.docx"])
+@pytest.mark.parametrize("command", ["align", "project", "edit", "swap-dirs"])
+def test_a_place_that_cannot_be_written_is_told_before_any_work(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, name: str
+) -> None:
+    photo = write_photo(tmp_path / "photo.png")
+    (tmp_path / "a-file").write_text("no folder")
+    sealed = tmp_path / "sealed"
+    sealed.mkdir()
+    # Whoever may write everywhere runs these tests too, so the answer of the system is played.
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != sealed and allowed(path, mode))
+    monkeypatch.setattr(Engine, "detect", lambda *_: pytest.fail("work began"))
+    sources = ["--identities", photo, "--attributes", photo] if command == "swap-dirs" else [photo]
+    if command == "swap-dirs":
+        name = name.replace("new.docx", "a-file")
+        sources += ["--method", "zhou"]
+    status, lines, err = shell(command, *sources, "--out", tmp_path / name)
+    assert status != 0
+    assert not lines
+    assert name.split("/")[0] in err
+    assert err.count("\n") == 1
 
 
 def test_weights_are_listed_verified_and_recorded(shell: Shell, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from idswap.swap import Strengths
+from idswap.swap import Codes, Strengths
 from workbench.donors import Donors, DonorSettings, grouped, keyed_seed
 from workbench.editor import EditRequest, EditResult
 from workbench.engine import Engine
@@ -74,8 +74,8 @@ def conceal(
     codes = swapping.codes(method, face)
     donor = Donors(swapping, method, settings).donor(person.seed, [person.embedding], [codes.identity[0]])
     request = request_of(method, Strengths(), what="deidentify")
-    made = swapping.replaced(method, donor, face, request)
-    own = swapping.replaced(method, codes.identity, face, request)
+    made = swapping.replaced(method, Codes(donor, codes.attributes), face, request)
+    own = swapping.replaced(method, codes, face, request)
     device, points = studio.engine.device, five_points(face.aligned)
 
     def seen(image: Tensor) -> Tensor:

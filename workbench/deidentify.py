@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from idswap.swap import Strengths
+from idswap.swap import Codes, Strengths
 from workbench.donors import Donors, DonorSettings, grouped, keyed_seed, mean_row
 from workbench.engine import Engine
 from workbench.errors import BadRequest, FacetError
@@ -150,7 +150,8 @@ class Deidentifier:
         kept = ledger.made(output, key)
         if kept is not None:
             return Made(output, kept, kept=True)
-        result = self.swapping.replaced(self.name, donor, face, self.request)
+        own = self.swapping.codes(self.name, face)
+        result = self.swapping.replaced(self.name, Codes(donor, own.attributes), face, self.request)
         pixels = self.swapping.place(face, result, crop=self.crop, square=True)
         save_image(output, pixels, Provenance(self.request, self.engine.family, self.weights))
         shown = to_tensor(to_uint8(result.image))

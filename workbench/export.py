@@ -134,6 +134,16 @@ def read_request(data: bytes) -> EditRequest | None:
         return None
 
 
+def check_place(path: Path | str) -> None:
+    """Whether a file could be made at ``path``, before the work for it begins; makes nothing. Raises CannotWrite."""
+    path = Path(path)
+    place = next(folder for folder in path.absolute().parents if folder.exists())
+    if not place.is_dir():
+        raise CannotWrite(f"'{path}' cannot be written, as '{place}' is a file and no folder; choose another place.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise CannotWrite(f"'{path}' cannot be written, as '{place}' allows no new files; choose another place.")
+
+
 def write(path: Path | str, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically. Raises CannotWrite; an older file there is then still whole."""
     path = Path(path)
@@ -154,12 +164,17 @@ def write(path: Path | str, data: bytes) -> None:
         raise CannotWrite(f"'{path}' could not be written ({reason}); free space or choose another place.") from error
 
 
-def save_image(path: Path | str, pixels: np.ndarray, provenance: Provenance) -> None:
-    """Write ``pixels`` (H,W,3) uint8 to ``path`` in the format of its suffix. Raises BadRequest and CannotWrite."""
+def form_of(path: Path | str) -> Format:
+    """The format of the suffix of ``path``. Raises BadRequest."""
     form = SUFFIXES.get(Path(path).suffix.lower())
     if form is None:
         raise BadRequest(f"'{path}' has no suffix that pictures are written in; use {', '.join(SUFFIXES)}.")
-    write(path, image_bytes(pixels, provenance, form))
+    return form
+
+
+def save_image(path: Path | str, pixels: np.ndarray, provenance: Provenance) -> None:
+    """Write ``pixels`` (H,W,3) uint8 to ``path`` in the format of its suffix. Raises BadRequest and CannotWrite."""
+    write(path, image_bytes(pixels, provenance, form_of(path)))
 
 
 def code_bytes(latent: Latent, request: EditRequest | None = None) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from workbench.export import write
+from workbench.export import check_place, write
 
 NAME = "manifest.json"
 SAVE_AFTER = 2.0
@@ -19,11 +19,14 @@ SAVE_AFTER = 2.0
 class Ledger:
     """The outputs of ``command`` in ``folder``. Use it as a context; it is written while it grows and at the end.
 
+    Raises CannotWrite at once where the folder cannot be written.
+
     An output counts as made when its file is there and its ``key``, a hash of everything it depends on, is the same.
     """
 
     def __init__(self, folder: Path, command: str, name: str = NAME) -> None:
         self.path = folder / name
+        check_place(self.path)
         self._body: dict[str, Any] = {"command": command}
         self._before = self._read(command)
         self._items: dict[str, Mapping[str, Any]] = {}

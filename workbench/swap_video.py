@@ -20,7 +20,7 @@ from workbench.engine import Engine
 from workbench.errors import MissingWeights, NoFace
 from workbench.face import AlignedFace, Photo, to_tensor, to_uint8
 from workbench.steady import Coherence, Jitter, Smoothing, SteadyQuad, followed
-from workbench.swapping import Swapping, checked
+from workbench.swapping import Swapping, checked, request_of
 
 FORGET_EVERY = 8
 """Frames after which what the engine keeps of photos is dropped; none of it is asked for again."""
@@ -58,6 +58,8 @@ class VideoSwap:
         self.jitter, self.jitter_input = Jitter(), Jitter()
         self._steady = SteadyQuad(rate, smoothing or Smoothing())
         self._last: np.ndarray | None = None
+        # Of the first frame with a face, once and for all: read from every frame, the own identity would flicker into the swap.
+        self._held: Codes | None = None
         self._points = self._landmarks()
 
     def frames(self, clip: Iterator[np.ndarray], tick: Callable[[int], None]) -> Iterator[np.ndarray]:
@@ -86,7 +88,12 @@ class VideoSwap:
         }
 
     def _swapped(self, face: AlignedFace) -> np.ndarray:
-        result = self.swapping.swap_codes(self.method, self.who, face, self.strengths)
+        if self._held is None:
+            own = self.swapping.codes(self.method, face)
+            identity = self.swapping.identity_between(self.method, own, self.who, self.strengths.identity)
+            self._held = Codes(identity, self.who.attributes)
+        request, strength = request_of(self.method, self.strengths), self.strengths.attributes
+        result = self.swapping.replaced(self.method, self._held, face, request, strength)
         shown = to_uint8(result.image)
         picture = to_tensor(shown)
         self.coherence.add(self.engine.embedding(picture))

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from idswap.swap import Codes, IdSwap, Strengths, anchored_codes, swap_codes
+from idswap.swap import Codes, IdSwap, Strengths, anchored_codes, attributes_between, identity_between, swap_codes
 from workbench import swap_networks
 from workbench.cache import LRU
 from workbench.devices import lock, plain
@@ -115,10 +115,26 @@ class Swapping:
 
         return self._drawn(name, mix, request_of(name, strengths, base))
 
-    def replaced(self, name: str, identity: Tensor, attributes: Face | AlignedFace, request: EditRequest) -> EditResult:
-        """A face with the identity code (1,i) in place of its own, of which nothing enters: no strength and no gain."""
+    def identity_between(self, name: str, own: Codes, other: Codes, strength: float) -> Tensor:
+        """Identity code (1,i) on the CPU at ``strength`` of the way from a face's ``own`` to the ``other``'s, the gain included."""
+        return identity_between(self.method(name), own.identity, other.identity, strength)
+
+    def replaced(
+        self,
+        name: str,
+        identity: Codes,
+        attributes: Face | AlignedFace,
+        request: EditRequest,
+        strength: float = 1.0,
+    ) -> EditResult:
+        """A face with an identity in place of its own, of which nothing enters: no gain, and ``strength`` for the attributes only."""
         own = self.codes(name, attributes)
-        return self._drawn(name, lambda m, device: m.map(identity.to(device), own.attributes.to(device)), request)
+
+        def mix(method: IdSwap, device: torch.device) -> Tensor:
+            there, here = identity.to(device), own.to(device)
+            return method.map(there.identity, attributes_between(method, there.attributes, here.attributes, strength))
+
+        return self._drawn(name, mix, request)
 
     def _drawn(self, name: str, mix: Callable[[IdSwap, torch.device], Tensor], request: EditRequest) -> EditResult:
         method, weights = self._method(name)

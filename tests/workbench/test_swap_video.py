@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional as F
 
 import cli
+from idswap.codes import slerp
 from idswap.swap import Strengths
 from tests.workbench.test_swapping import photo, write_swapping
 from workbench.clips import keep_sound, open_video, write_mp4
@@ -22,7 +23,7 @@ from workbench.editor import EditRequest
 from workbench.engine import Engine
 from workbench.errors import BadImage, CannotWrite, NoFace
 from workbench.export import SOURCE_TYPE, Provenance
-from workbench.face import Detection, Photo, to_tensor
+from workbench.face import Detection, Photo, to_tensor, to_uint8
 from workbench.images import load_image
 from workbench.marks import mp4_packet
 from workbench.steady import Coherence, Jitter, Smoothing, SteadyQuad, followed
@@ -137,6 +138,26 @@ def test_frames_stream_and_a_lost_face_leaves_the_frame_alone(
     assert (report["frames"], report["frames_without_face"]) == (5, 1)
     assert report["identity_coherence"]["to_identity"] is not None
     assert report["landmark_jitter"] is None  # the tiny family has no landmark network
+
+
+def test_the_own_identity_of_the_first_frame_serves_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    engine = Engine(family_file=write_swapping(tmp_path, gain=1.25))
+    swapping = Swapping(engine)
+    who = engine.use_aligned(load_image(photo(tmp_path / "who.png", 3)))
+    codes = swapping.codes("zhou", who)
+    job = VideoSwap(
+        engine, swapping, "zhou", codes, to_tensor(who.image), 25.0, strengths=Strengths(0.6), aligned=True, crop=True
+    )
+    whole = clip(3)
+    shown = list(job.frames(iter(whole), lambda _: None))
+    frames = [engine.use_aligned(Photo(pixels, "frame")) for pixels in whole]
+    first = swapping.swap("zhou", who, frames[0], Strengths(0.6))
+    assert np.array_equal(shown[0], to_uint8(first.image))
+    held = slerp(swapping.codes("zhou", frames[0]).identity, codes.identity, 0.75)
+    for face, pixels in zip(frames[1:], shown[1:], strict=True):
+        code = swapping.method("zhou").map(held, swapping.codes("zhou", face).attributes)
+        assert np.array_equal(pixels, to_uint8(swapping.render("zhou", code[0])))
+        assert not np.array_equal(pixels, to_uint8(swapping.swap("zhou", who, face, Strengths(0.6)).image))
 
 
 def test_the_command_writes_a_clip_of_the_same_length(

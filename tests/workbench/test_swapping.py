@@ -142,7 +142,7 @@ def test_the_gain_of_a_mapper_makes_strength_one_go_further(name: str, manifest:
     assert torch.equal(gained.swap(name, a, b).image, further)
     assert not torch.equal(plain.swap(name, a, b).image, further)
     request = plain.swap(name, a, b).request
-    donor = plain.codes(name, a).identity
+    donor = plain.codes(name, a)
     for one in (plain, gained):
         # A donor's identity replaces the own one, which may not show through by going further from it.
         assert torch.equal(one.replaced(name, donor, b, request).image, plain.swap(name, a, b).image)
