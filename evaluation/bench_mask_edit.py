@@ -22,6 +22,8 @@ from workbench.masking import masked_editor
 REPEATS = 1
 ATTRIBUTES = ("Smiling", "Big_Nose")
 SLOW, QUICK = "paper", "fast"
+INTENSITIES = (0.9, 0.8, 0.7, 0.6)
+"""Weaker edits by ``fast``, as it moves further than ``paper`` at the same target."""
 
 
 def run(
@@ -32,7 +34,8 @@ def run(
 
     ``ratio``: processor time of ``fast`` over that of ``paper``. ``second_over_first``: time of the second attribute on a photo,
     whose reconstruction is kept, over that of the first, for each preset. Times are processor seconds of the process (of the
-    clock on other devices than the CPU), so that other programs count little.
+    clock on other devices than the CPU), so that other programs count little. ``weaker``: ``fast`` aimed at less, by
+    intensity; ``matched`` is the weakest of ``fast`` that succeeds at least as often as ``paper``, to compare what else changed.
     """
     if len(attributes) < 2:
         raise BadRequest("The second attribute on a photo is compared with the first; name two.")
@@ -40,11 +43,17 @@ def run(
     editor = masked_editor(engine)
     time = "processor_seconds" if engine.device.type == "cpu" else "seconds"
     lines: dict[str, list[dict[str, Any]]] = {SLOW: [], QUICK: []}
+    weaker: dict[float, list[dict[str, Any]]] = {intensity: [] for intensity in INTENSITIES}
     for face in _faces(engine, repeats, faces):
         for preset, found in lines.items():
             editor.forget()
             found += [edit_once(engine, editor, face, attribute, preset)[0] for attribute in attributes]
+        for intensity, found in weaker.items():
+            found += [
+                edit_once(engine, editor, face, attribute, QUICK, intensity=intensity)[0] for attribute in attributes
+            ]
     told = {preset: _summary(found, time, len(attributes)) for preset, found in lines.items()}
+    less = {intensity: _effect(found) for intensity, found in weaker.items()}
     return {
         "faces": repeats,
         "attributes": ", ".join(attributes),
@@ -53,6 +62,8 @@ def run(
         "device": str(engine.device),
         "threads": torch.get_num_threads(),
         **told,
+        "weaker": less,
+        "matched": matched({1.0: told[QUICK], **less}, told[SLOW]["success"]),
         "ratio": told[QUICK]["seconds"] / told[SLOW]["seconds"],
     }
 
@@ -65,17 +76,29 @@ def _faces(engine: Engine, count: int, folder: Path | str | None) -> list[Face]:
     return [engine.project(engine.use_aligned(load_image(path.read_bytes(), path.name))) for path in paths]
 
 
-def _summary(found: Sequence[Mapping[str, Any]], time: str, attributes: int) -> dict[str, Any]:
-    firsts, seconds = found[::attributes], found[1::attributes]
+def matched(quick: Mapping[float, Mapping[str, Any]], success: float) -> dict[str, Any] | None:
+    """The weakest of ``quick``, by intensity, that succeeds at least as often as ``success``; None when none does."""
+    enough = [intensity for intensity, one in quick.items() if one["success"] >= success]
+    return {"intensity": min(enough), **quick[min(enough)]} if enough else None
+
+
+def _effect(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "n": len(found),
-        "seconds": statistics.fmean(one[time] for one in found),
-        "steps": statistics.fmean(one["steps"] for one in found),
         "success": mean([float(one["success"]) for one in found]),
         "moved": mean([one["moved"] for one in found]),
         "others": mean([one["others"] for one in found]),
         "identity": mean([one["identity"] for one in found]),
         "psnr_inside": mean([one["psnr_inside"] for one in found]),
         "outside_identical": all(one["psnr_outside"] is None for one in found),
+    }
+
+
+def _summary(found: Sequence[Mapping[str, Any]], time: str, attributes: int) -> dict[str, Any]:
+    firsts, seconds = found[::attributes], found[1::attributes]
+    return {
+        "seconds": statistics.fmean(one[time] for one in found),
+        "steps": statistics.fmean(one["steps"] for one in found),
+        **_effect(found),
         "second_over_first": sum(one[time] for one in seconds) / sum(one[time] for one in firsts),
     }

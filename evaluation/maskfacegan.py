@@ -39,18 +39,27 @@ GLOBAL = ("Male", "Young")
 SHEET_FACES = 8
 
 
-def ask(editor: MaskFaceGANEditor, attribute: str, towards: bool, preset: str, seed: int = 0) -> EditRequest:
-    """The request that pushes a CelebA ``attribute`` to one side."""
-    values = {control_name(attribute): value_of(float(towards)), "preset": float(list(PRESETS).index(preset))}
+def ask(
+    editor: MaskFaceGANEditor, attribute: str, towards: bool, preset: str, seed: int = 0, intensity: float = 1.0
+) -> EditRequest:
+    """The request that pushes a CelebA ``attribute`` to one side: to a probability of ``intensity`` on that side, in [0.5,1]."""
+    target = intensity if towards else 1 - intensity
+    values = {control_name(attribute): value_of(target), "preset": float(list(PRESETS).index(preset))}
     return EditRequest(editor.spec.name, editor.spec.version, values, seed)
 
 
 def edit_once(
-    engine: Engine, editor: MaskFaceGANEditor, face: Face, attribute: str, preset: str, seed: int = 0
+    engine: Engine,
+    editor: MaskFaceGANEditor,
+    face: Face,
+    attribute: str,
+    preset: str,
+    seed: int = 0,
+    intensity: float = 1.0,
 ) -> tuple[dict[str, Any], torch.Tensor]:
     """One edit, to the other side of the judge's reading, as numbers, and its picture (3,S,S)."""
     towards = readings(engine, face.target)[attribute] <= HALF
-    request = ask(editor, attribute, towards, preset, seed)
+    request = ask(editor, attribute, towards, preset, seed, intensity)
     wall, busy = time.perf_counter(), time.process_time()
     with lock(engine.device):
         result = editor.edit(face, request)

@@ -89,7 +89,7 @@ _OURS = Weights(
 )  # fmt: skip
 _OURS_GLOBAL = Weights(classifier=0.02, delta=0.1, others=0.02, tint=10.0, features=0.05, global_mse=0.5)
 FAST = Preset(
-    "fast", start="projection", reconstruction=120, from_projection=100, edit=45, edit_global=60, noise=0, rate=0.08,
+    "fast", start="projection", reconstruction=150, from_projection=130, edit=45, edit_global=60, noise=0, rate=0.08,
     relative=True, ramp=(0.05, 0.25), dynamic=40, look_every=10, whole=True, coarse=0.0, drawn_noise=False,
     difference=True, skin=False, hardened=True, patience=0.02, views=3, whitened=True, rows=0.1, composed=True,
     weights=_OURS, everywhere=_OURS_GLOBAL,

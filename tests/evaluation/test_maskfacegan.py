@@ -16,10 +16,11 @@ from data import container
 from encoders.compact_parser import CompactParser
 from evaluation import bench_mask_edit, maskfacegan
 from maskfacegan import presets
+from maskfacegan.controls import value_of
 from tests.tiny_family import SIZE, write_family
 from workbench.engine import Engine
 from workbench.errors import BadRequest
-from workbench.masking import Asked, psnr
+from workbench.masking import Asked, masked_editor, psnr
 
 
 @pytest.fixture(scope="module")
@@ -131,5 +132,20 @@ def test_the_bench_compares_presets_and_a_second_attribute(manifest: Path, monke
     assert found["fast"]["steps"] == 4
     assert found["ratio"] == pytest.approx(found["fast"]["seconds"] / found["paper"]["seconds"])
     assert found["paper"]["outside_identical"]
+    assert all(one["n"] == 2 and one["outside_identical"] for one in found["weaker"].values())
     with pytest.raises(BadRequest, match="name two"):
         bench_mask_edit.run(1, manifest=manifest, attributes=("Smiling",))
+
+
+def test_presets_are_compared_where_they_succeed_alike() -> None:
+    quick = {1.0: {"success": 0.9, "others": 0.3}, 0.8: {"success": 0.5, "others": 0.2}, 0.6: {"success": 0.1}}
+    assert bench_mask_edit.matched(quick, 0.4) == {"intensity": 0.8, "success": 0.5, "others": 0.2}
+    assert bench_mask_edit.matched(quick, 0.6) == {"intensity": 1.0, "success": 0.9, "others": 0.3}
+    assert bench_mask_edit.matched(quick, 0.95) is None
+
+
+def test_a_weaker_edit_aims_nearer_to_the_middle_on_either_side(manifest: Path) -> None:
+    editor = masked_editor(Engine("starter", "cpu", family_file=manifest))
+    for towards, intensity, target in ((True, 1.0, 1.0), (True, 0.7, 0.7), (False, 0.7, 0.3)):
+        request = maskfacegan.ask(editor, "Smiling", towards, "fast", intensity=intensity)
+        assert request.values["smiling"] == pytest.approx(value_of(target))
