@@ -85,10 +85,10 @@ def attr(options: argparse.Namespace) -> int:
         raise BadRequest("Give one --strength or --to for all attributes, or one for each.")
     amounts = wanted * len(names) if len(wanted) == 1 else wanted
     engine = engine_of(options)
+    if not editor_of(engine).attributes:
+        raise component_networks.without_directions(engine.store.family)
 
     def work(editor: ComponentsEditor, face: Face) -> tuple[EditRequest, EditResult]:
-        if not editor.attributes:
-            raise component_networks.without_directions(engine.store.family)
         values: dict[str, float] = {"output": float(OUTPUT_MODES.index(options.output_mode))}
         for name, amount in zip(names, amounts, strict=True):
             control = editor.spec.control(name)
