@@ -27,8 +27,8 @@ from evaluation import metrics
 from sdflow.estimator import SemanticEstimator
 from sdflow.model import ConditionalFlow
 from stylegan2.generator import Generator
+from training.files import load_network
 from training.identity import largest_points, load_teacher
-from training.semantic import load_network
 from workbench.face import to_uint8
 
 STRENGTHS = (0.25, 0.5, 0.75, 1.0)

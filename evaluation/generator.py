@@ -21,7 +21,7 @@ from encoders.compact import AttributeNet
 from evaluation import metrics
 from evaluation.features import Features, precision_recall
 from stylegan2.generator import Generator
-from training.semantic import load_network
+from training.files import load_network
 from workbench.errors import BadCheckpoint
 
 JUDGE = Path(__file__).resolve().parent.parent / "data" / "starter" / "judge.safetensors"

@@ -27,8 +27,8 @@ from encoders.compact_parser import CompactParser
 from encoders.parser import FACE_CLASSES
 from stylegan2.generator import Generator
 from training.face_regions import filled
+from training.files import load_network
 from training.parser import painted
-from training.semantic import load_network
 from workbench.errors import BadRequest, WrongSpace
 from workbench.face import to_uint8
 

@@ -52,7 +52,7 @@ class ComponentsTask:
         self.faces = load_faces([faces / z for z in data["zips"]], faces / data["labels"], size, cache)
         self.val = load_faces([faces / z for z in data["val_zips"]], faces / data["val_labels"], size, cache)
         self.stages = tuple(Stage(**s) for s in body["stage"])
-        self.net = ComponentAutoencoder(**self.arch).to(device)
+        self.net = self.network().to(device)
         self.modules: dict[str, torch.nn.Module] = {"components": self.net}
         self.averaged = ("components",)
         self.device, self.ranks, self.folder = device, ranks, folder
@@ -70,6 +70,10 @@ class ComponentsTask:
         self.guide: AttributeNet | None = None
         if self.train.get("perceptual"):
             self.guide = attribute_guide(self.train["perceptual"], folder.parent, device)
+
+    def network(self) -> ComponentAutoencoder:
+        """The network to train."""
+        return ComponentAutoencoder(**self.arch)
 
     def stage(self, index: int) -> Stage:
         """The stage that holds step ``index`` (the last one after its end)."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
+from data import container
 from encoders.compact import AttributeNet, CompactE4E
 from stylegan2.generator import Generator
 from workbench import official
 from workbench.errors import BadCheckpoint, MissingWeights, WrongSpace
 from workbench.weights import load_file
 
+N = TypeVar("N", bound=nn.Module)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -43,6 +46,18 @@ def _read(path: Path, kind: str) -> Loaded:
     found = official.read(path)
     module, state, extra = official.assemble(found)
     return Loaded(module, official.weights_id(found, state), extra.get("latent_avg"))
+
+
+def load_network(cls: type[N], path: Path, device: str = "cpu") -> tuple[N, dict[str, Any]]:
+    """The network of our class ``cls`` in ``path``, without gradients, in eval mode, and its header. Raises BadCheckpoint."""
+    state, header = container.load(path)
+    state.pop("latent_avg", None)
+    try:
+        net = cls(**header["arch"])
+        net.load_state_dict(state)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise BadCheckpoint(f"'{path}' holds no {cls.__name__} ({error}); name the right file.") from error
+    return net.to(device).eval().requires_grad_(False), header
 
 
 def frozen(name: str, kind: str, runs: Path, device: str) -> Loaded:

@@ -29,7 +29,7 @@ from encoders.landmarks import LandmarkNet
 from encoders.parser import FACE_CLASSES
 from stylegan2.generator import Generator
 from training import face_regions as regions
-from training.semantic import load_network
+from training.files import load_network
 from workbench.face import to_uint8
 
 PART = 120

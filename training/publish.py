@@ -24,7 +24,7 @@ from encoders.compact import CompactE4E
 from sdflow.estimator import SemanticEstimator
 from sdflow.model import ConditionalFlow
 from stylegan2.generator import Generator
-from training.semantic import load_network
+from training.files import load_network
 from workbench.face import to_uint8
 
 # File in the family -> file in the runs folder.

@@ -24,19 +24,10 @@ from training.attributes import jitter
 from training.codes import all_codes, code_file
 from training.distributed import Ranks
 from training.ema import Ema
-from training.files import find
+from training.files import find, load_network
 from training.task import Step, set_rate
 from workbench.errors import WrongSpace
 from workbench.face import to_uint8
-
-
-def load_network(cls: type, path: Path, device: str) -> tuple[Any, dict[str, Any]]:
-    """A frozen network of ours and its header."""
-    state, header = container.load(path)
-    state.pop("latent_avg", None)
-    net = cls(**header["arch"])
-    net.load_state_dict(state)
-    return net.to(device).eval().requires_grad_(False), header
 
 
 class SemanticTask:
