@@ -45,7 +45,7 @@ def _each_face(options: argparse.Namespace, names: Sequence[str], engine: Engine
         clock = Clock()
         with clock.stage("read"):
             _, aligned, _ = _aligned(engine, path, options, clock)
-            face = engine.start(aligned)
+            face = engine.project(aligned)
         with clock.stage("edit"):
             request, result = work(editor, face)
         body: dict[str, object] = {"input": str(path), "output": None if output is None else str(output)}
@@ -124,7 +124,7 @@ def transfer(options: argparse.Namespace) -> int:
     def read(path: Path) -> Face:
         if path not in known:
             known.clear()
-            known[path] = engine.start(_aligned(engine, path, options, Clock())[1])
+            known[path] = engine.project(_aligned(engine, path, options, Clock())[1])
         return known[path]
 
     def work(editor: ComponentsEditor, face: Face) -> tuple[EditRequest, EditResult]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from workbench.errors import BadRequest, Cancelled
 from workbench.face import Face, content_hash
 
 KEPT_PHOTOS = 16
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,8 @@ class ComponentsEditor:
         self._model, self._directions, self._weights = model, dict(directions), weights
         self._device = torch.device(device)
         self.spec = spec(self._directions)
-        self._parts, self._lock = OrderedDict[str, Parts](), threading.Lock()
+        self._codes, self._recons = OrderedDict[str, Code](), OrderedDict[str, Tensor]()
+        self._lock = threading.Lock()
 
     def edit(
         self,
@@ -68,7 +71,8 @@ class ComponentsEditor:
         began = time.perf_counter()
         if asked.neutral and asked.output == "residual":
             progress(1.0, "Done")
-            return EditResult(face.image, face.latent.code, None, request, {"seconds": 0.0}, self._weights)
+            code = face.latent.code if face.latent.code.numel() else None
+            return EditResult(face.image, code, None, request, {"seconds": 0.0}, self._weights)
         if any(asked.blends) and reference is None:
             raise BadRequest("Borrowing a component needs a reference face; choose one first.")
 
@@ -83,7 +87,7 @@ class ComponentsEditor:
             tell(0.3, "Reading the reference")
             nodes = parts.code.nodes
             if reference is not None and any(asked.blends):
-                nodes = blended(nodes, self._read(reference).code.nodes, asked.blends)
+                nodes = blended(nodes, self._code(reference).nodes, asked.blends)
             tell(0.5, "Moving the components")
             nodes = moved(nodes, self._directions, asked.strengths)
             rows = changed(parts.code.nodes, nodes)
@@ -126,7 +130,7 @@ class ComponentsEditor:
     def scores(self, image: Tensor) -> dict[str, float]:
         """Where an aligned face (3,H,W) stands on every attribute, in standard deviations from the mean photo."""
         with torch.no_grad():
-            nodes = self._read(image).code.nodes
+            nodes = self._code(image).nodes
         return {name: (float(d.score(nodes)[0]) - d.center) / d.deviation for name, d in self._directions.items()}
 
     def strength_to(self, image: Tensor, name: str, target: float) -> float:
@@ -134,23 +138,29 @@ class ComponentsEditor:
         if name not in self._directions:
             raise BadRequest(f"There is no attribute '{name}'; there are: {', '.join(self._directions)}.")
         with torch.no_grad():
-            nodes = self._read(image).code.nodes
+            nodes = self._code(image).nodes
         return float(self._directions[name].strength_to(nodes, target)[0])
 
     def _sized(self, image: Tensor) -> Tensor:
         return resized(image[None].to(self._device), self._model.size)
 
     def _read(self, image: Tensor) -> Parts:
-        key = content_hash(image)
+        code = self._code(image)
+        recon = self._kept(self._recons, content_hash(image), lambda: self._model.decode(code)[0])
+        return Parts(code, recon)
+
+    def _code(self, image: Tensor) -> Code:
+        """The code alone: a face that is only borrowed from, or only scored, need not be drawn."""
+        return self._kept(self._codes, content_hash(image), lambda: self._model.encode(self._sized(image)))
+
+    def _kept(self, store: OrderedDict[str, T], key: str, make: Callable[[], T]) -> T:
         with self._lock:
-            known = self._parts.get(key)
-            if known is not None:
-                self._parts.move_to_end(key)
-                return known
-        code = self._model.encode(self._sized(image))
-        parts = Parts(code, self._model.decode(code)[0])
+            if key in store:
+                store.move_to_end(key)
+                return store[key]
+        made = make()
         with self._lock:
-            self._parts[key] = parts
-            while len(self._parts) > KEPT_PHOTOS:
-                self._parts.popitem(last=False)
-        return parts
+            store[key] = made
+            while len(store) > KEPT_PHOTOS:
+                store.popitem(last=False)
+        return made

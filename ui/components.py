@@ -19,6 +19,10 @@ ALIGN_PAGE, MODELS_PAGE = "pages/align_and_project.py", "pages/models.py"
 WHOLE, PART, MODE = "whole", "components_part", "components_mode"
 CHOICES = {WHOLE: "Whole face", **parts.TITLES}
 MODES = {"attributes": "Attributes", "borrow": "Borrow"}
+UNFITTED = (
+    "This network has no attribute directions yet, so there is nothing to slide: parts can be borrowed. 'python cli.py "
+    "directions fit' with '--family {}' fits them on labelled faces."
+)
 SINGLE = {name: f", {place} alone" for name, place in parts.TITLES.items()}
 
 
@@ -62,6 +66,8 @@ def _show(machine: Engine) -> None:
         steps.toolbar(spec, work.history)
         if mode == "attributes":
             places = controls.attribute_sliders(spec, work.history, steps.commit, chosen(spec, part()))
+            if not attributes(spec):
+                style.small(UNFITTED.format(machine.family))
         else:
             borrowing.panel(machine, spec, work.history)
         with st.expander("Advanced", icon=":material/tune:"):

@@ -34,7 +34,10 @@ def switch(family: str, device: str | None = None, precision: str | None = None)
     choose(new.device)
     machine = build(new.family, new.device, new.precision)
     for kind in ("generator", "projector"):
-        machine.store.network(kind)
+        if kind in machine.store.family.records:
+            machine.store.network(kind)
+    if machine.store.family.face_size:
+        machine.spec("iafaces")
     stop_job()
     work = state.workspace()
     st.session_state[state.CHOICE] = new

@@ -24,6 +24,8 @@ MARKS = {
     "broken": ("broken", "there, but cannot be right"),
 }
 REPORT = "facet_models_report"
+ABREAST = 3
+"""Cards of families in a row."""
 
 
 def show() -> None:
@@ -50,7 +52,10 @@ LABELS = {
     "starter": "Starter",
     "official": "Official, 1024 px",
     "ffhq256": "Identity mixing, 256 px",
-    "iafaces": "IA-FaceS",
+    "iafaces-256": "IA-FaceS, 256 px",
+    "iafaces-cam-256": "IA-FaceS-CAM, 256 px",
+    "iafaces-1024": "IA-FaceS, 1024 px",
+    "iafaces-cam-1024": "IA-FaceS-CAM, 1024 px",
     "helpers": "Helpers",
 }
 
@@ -61,11 +66,13 @@ LABELS = {
 def _cards() -> None:
     current = state.choice().family
     choices = families_of.editable()
+    names = list(choices)
     with st.container(key="model_cards"):
-        places = st.columns(len(choices), gap="medium")
-    for place, (name, family) in zip(places, choices.items(), strict=True):
-        with place, st.container(border=True, height="stretch", key=f"card/{name}"):
-            _card(family, current == name)
+        for start in range(0, len(names), ABREAST):
+            places = st.columns(min(ABREAST, len(names)), gap="medium")
+            for place, name in zip(places, names[start : start + ABREAST], strict=False):
+                with place, st.container(border=True, height="stretch", key=f"card/{name}"):
+                    _card(choices[name], current == name)
 
 
 def _card(family: Family, in_use: bool) -> None:

@@ -20,6 +20,7 @@ from workbench.face import Face, Photo, to_uint8
 from workbench.history import History
 
 ALIGN_PAGE, EDIT_PAGE = "pages/align_and_project.py", "pages/semantic_edit.py"
+PARTS_PAGE = "pages/components.py"
 FACE_WIDTH = 320
 
 
@@ -91,8 +92,8 @@ def show(machine: Engine) -> None:
         _watch()  # above the buttons, where the one that started it was: below them it would be off the screen
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         if st.button("Edit this face", key="go_edit", type="primary", icon=":material/tune:"):
-            st.switch_page(EDIT_PAGE)
-        if own and state.job() is None:
+            st.switch_page(PARTS_PAGE if machine.store.family.face_size else EDIT_PAGE)
+        if own and state.job() is None and work.face.mode != "photo":
             _mode(machine, work, work.face)
 
 
@@ -123,6 +124,11 @@ def _pick(machine: Engine, index: int) -> None:
 
 def _pair(work: state.Workspace, face: Face) -> None:
     generated = work.origin in ("sample", "random", "code")
+    if face.mode == "photo" and not generated:
+        with st.container(width=FACE_WIDTH):
+            _face(to_uint8(face.target), "Aligned photo")
+        style.small("This family of weights edits the photo as it is, part by part: nothing is projected.")
+        return
     if generated:
         with st.container(width=FACE_WIDTH):
             _face(to_uint8(face.image), "Generated face")

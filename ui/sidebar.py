@@ -54,7 +54,7 @@ def show() -> None:
                 [
                     ("Weights", machine.family, ""),
                     ("Device", str(machine.device).upper(), ""),
-                    ("Generator", f"{machine.size} px", ""),
+                    ("Face", f"{machine.size} px", ""),
                 ],
                 tight=True,
             )
@@ -80,7 +80,9 @@ def show() -> None:
 def _how(work: state.Workspace) -> str:
     if work.origin in ("sample", "random", "code"):
         return "no real person"
-    return f"{work.face.mode} projection" if work.face is not None else ""
+    if work.face is None:
+        return ""
+    return "as it is" if work.face.mode == "photo" else f"{work.face.mode} projection"
 
 
 def _engine_settings() -> None:

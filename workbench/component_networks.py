@@ -36,11 +36,6 @@ class ComponentNetwork:
         return isinstance(self.module, ComponentAutoencoder)
 
 
-def serves(family: Family) -> bool:
-    """Whether ``family`` names a component network, be its file there or not."""
-    return any(kind in family.records for kind in (OWN, *PUBLISHED))
-
-
 def kind_of(family: Family) -> str:
     """The kind of the family's component network; of several, one whose file is there. Raises MissingWeights."""
     kinds = [kind for kind in (OWN, *PUBLISHED) if kind in family.records]

@@ -16,6 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from encoders.compact import resized
 from workbench import detectors, registry
 from workbench import project as projection
 from workbench.align import Backend, already_aligned, find_faces
@@ -26,6 +27,7 @@ from workbench.devices import choose, dtype_of, lock, plain
 from workbench.editor import Cancel, Editor, EditorSpec, EditRequest, EditResult, Progress, never, quiet
 from workbench.errors import BadRequest, Cancelled, MissingWeights, WrongSpace
 from workbench.face import (
+    NO_SPACE,
     AlignedFace,
     CropTransform,
     Detection,
@@ -94,8 +96,8 @@ class Engine:
 
     @property
     def size(self) -> int:
-        """Side of an aligned face in pixels: the generator's, or without one the component network's."""
-        return registry.face_size(self._store)
+        """Side of an aligned face in pixels: the generator's, or that of a family which edits photos as they are."""
+        return self._family.face_size or self._store.generator().size
 
     @property
     def n_latent(self) -> int:
@@ -136,10 +138,6 @@ class Engine:
         key = content_hash(photo.hash, "aligned", self.size)
         return self._aligned.get(key, lambda: already_aligned(photo, self.size))
 
-    def start(self, aligned: AlignedFace) -> Face:
-        """What an edit of parts starts from: ``aligned`` projected in one pass, or as it is in a family without a generator."""
-        return self.project(aligned) if self._family.generates else as_it_is(aligned)
-
     def project(
         self,
         aligned: AlignedFace,
@@ -151,10 +149,15 @@ class Engine:
     ) -> Face:
         """Find the W+ code of ``aligned``: *encoder* in one pass, *refined* with ``steps`` of optimisation.
 
+        A family that edits photos as they are gives the photo back as a face without a code.
         Raises BadRequest (unknown mode, no steps), MissingWeights, and Cancelled within one step.
         """
         if mode not in ("encoder", "refined"):
             raise BadRequest(f"There is no projection mode '{mode}'; there are: encoder, refined.")
+        if self._family.face_size:
+            if mode == "refined":
+                raise BadRequest(f"The {self.family} family edits photos as they are; there is nothing to refine.")
+            return as_it_is(aligned)
         steps = projection.Settings().steps if steps is None else steps
         if steps < 1:
             raise BadRequest(f"A refinement needs at least one step; {steps} was asked for.")
@@ -200,7 +203,11 @@ class Engine:
     def _render(self, code: Tensor) -> Tensor:
         generator = self._store.generator()
         with lock(self._device):
-            return projection.render(generator, code[None].to(self._device))[0].float().clamp(-1, 1).cpu()
+            return (
+                resized(projection.render(generator, code[None].to(self._device)).float(), self.size)[0]
+                .clamp(-1, 1)
+                .cpu()
+            )
 
     def face_from_code(self, latent: Latent, name: str = "code") -> Face:
         """Render a saved code as a face of its own, its picture being the photo. Raises WrongSpace."""
@@ -241,6 +248,8 @@ class Engine:
         photo = self.compose(face, result, keep_detail=keep_detail)
         face_only = self.compose(face, result, crop=True, keep_detail=keep_detail)
         aligned = replace(face.aligned, photo=photo, image=face_only.pixels)
+        if self._family.face_size:
+            return as_it_is(aligned)
         target = to_tensor(face_only.pixels)
         code = result.code if result.code is not None else moved_code(self._store, self._device, face, target)
         latent = replace(face.latent, code=code.detach().float().cpu().clone())
@@ -400,7 +409,7 @@ class Engine:
             cache.clear()
 
     def _check_space(self, latent: Latent) -> None:
-        if latent.generator != self.generator_id:
+        if latent.space != NO_SPACE and latent.generator != self.generator_id:
             raise WrongSpace(
                 f"This face was made with the generator {latent.generator} and the {self.family} family's is "
                 f"{self.generator_id}; switch back to its family, or project the photo again."

@@ -28,7 +28,7 @@ from safetensors.torch import save as save_tensors
 from data.container import KEY, state_id
 from workbench.editor import EditRequest
 from workbench.errors import BadCheckpoint, BadRequest, CannotWrite, MissingWeights, WrongSpace
-from workbench.face import Latent
+from workbench.face import NO_SPACE, Latent
 from workbench.marks import gif_packet
 
 PROGRAM = "facet 0.1.0"
@@ -179,6 +179,8 @@ def save_image(path: Path | str, pixels: np.ndarray, provenance: Provenance) -> 
 
 def code_bytes(latent: Latent, request: EditRequest | None = None) -> bytes:
     """``latent`` as safetensors bytes whose header says space, generator, projector and (if edited) the request."""
+    if latent.space == NO_SPACE:
+        raise BadRequest("There is no code to save: this family of weights edits the photo as it is.")
     state = {"code": latent.code.detach().float().cpu().contiguous()}
     header = {
         "kind": "code",

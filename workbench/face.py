@@ -16,6 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+NO_SPACE = "none"
+"""Space of the empty latent of a face that was not projected."""
+
 
 def to_tensor(image: np.ndarray) -> Tensor:
     """Convert ``image`` (H,W,3) uint8 RGB to (3,H,W) float32 in [-1, 1]."""
@@ -160,5 +163,5 @@ class Face:
 def as_it_is(aligned: AlignedFace) -> Face:
     """``aligned`` as a face without a code, its photo standing for the rendering: for editors that need no latent."""
     target = to_tensor(aligned.image)
-    nothing = Latent(torch.zeros(0, 0), "none", "none", "none")
+    nothing = Latent(torch.zeros(0, 0), "none", "none", NO_SPACE)
     return Face(aligned, nothing, target, target, 1.0, 0.0, "photo", 0.0)

@@ -59,7 +59,8 @@ class Family:
     """A set of networks that belong together, and the folders their files are looked for in.
 
     ``low_identity`` and ``high_l2`` are the limits beyond which a projection is called out of domain; ``about`` says
-    what the family is good for.
+    what the family is good for. A family with a ``face_size`` edits photos as they are, aligned at that many pixels: it
+    projects nothing, and a generator serves for sample faces alone.
     """
 
     name: str
@@ -70,16 +71,12 @@ class Family:
     high_l2: float
     manifest: Path
     about: str = ""
+    face_size: int = 0
 
     @property
     def editable(self) -> bool:
         """Whether the app can work with it: a family that is a mere collection of files cannot edit a photo."""
-        return self.records.keys() >= NEEDED
-
-    @property
-    def generates(self) -> bool:
-        """Whether it has a generator; without one a photo is edited as it is, and never projected."""
-        return "generator" in self.records
+        return self.records.keys() >= (NEEDED - {"projector"} if self.face_size else NEEDED)
 
     def absent(self) -> tuple[str, ...]:
         """Kinds of the files that are needed and in none of the folders."""
@@ -175,7 +172,8 @@ def _family(name: str, table: Mapping[str, Any], manifest: Path) -> Family:
     }
     folders = tuple(manifest.parent / folder for folder in table["folders"])
     low, high = float(table.get("low_identity", -1)), float(table.get("high_l2", 4))
-    return Family(name, table.get("title", name), folders, records, low, high, manifest, table.get("about", ""))
+    title, about, size = table.get("title", name), table.get("about", ""), int(table.get("face_size", 0))
+    return Family(name, title, folders, records, low, high, manifest, about, size)
 
 
 def open_family(name: str, manifest: Path | str | None = None) -> Family:

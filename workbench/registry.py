@@ -122,15 +122,6 @@ def _iafaces(store: Store) -> Editor:
     return ComponentsEditor(components.module, directions, (components.id, *ids), store.device)
 
 
-def face_size(store: Store) -> int:
-    """Side in pixels of the family's aligned faces: the generator's, or the component network's of a family of that alone."""
-    from workbench import component_networks
-
-    if not store.family.generates and component_networks.serves(store.family):
-        return component_networks.network(store).module.size
-    return store.generator().size
-
-
 EDITORS: Mapping[str, Callable[[Store], Editor]] = {"sdflow": _sdflow, "maskfacegan": _maskfacegan, "iafaces": _iafaces}
 
 
@@ -143,4 +134,8 @@ def create(name: str, store: Store) -> Editor:
     """The editor ``name`` on the networks of ``store``. Raises BadRequest with the names that exist, MissingWeights."""
     if name not in EDITORS:
         raise BadRequest(f"There is no editor called '{name}'; there are: {', '.join(EDITORS)}.")
+    if store.family.face_size and name != "iafaces":
+        raise MissingWeights(
+            f"The {store.family.name} family edits photos part by part; '{name}' needs another family."
+        )
     return EDITORS[name](store)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from iafaces.editing import blended, composed, edit_mask
+from iafaces.editor import ComponentsEditor
 from tests.iafaces import tiny
 from workbench.editor import EditRequest
 from workbench.errors import BadRequest
@@ -77,3 +78,17 @@ def test_scores_and_edit_to_target_agree() -> None:
     assert editor.scores(face.target)["mouth_open"] + strength == pytest.approx(0.5, abs=1e-4)
     with pytest.raises(BadRequest, match="tail"):
         editor.strength_to(face.target, "tail", 1)
+
+
+def test_a_face_that_is_only_borrowed_from_is_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model()
+    drawn = []
+    decode = model.decode
+    monkeypatch.setattr(model, "decode", lambda code: drawn.append(code) or decode(code))
+    editor = ComponentsEditor(model, tiny.directions(), tiny.WEIGHTS)
+    face, other = tiny.face(0), tiny.face(1)
+    editor.edit(face, order(borrow_mouth=1.0), reference=other.target)
+    assert len(drawn) == 2  # the face and its edit
+    editor.edit(face, order(borrow_mouth=0.5), reference=other.target)
+    editor.scores(other.target)
+    assert len(drawn) == 3

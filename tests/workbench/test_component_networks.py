@@ -23,6 +23,7 @@ from tests.training import faces
 from workbench.editor import EditRequest
 from workbench.engine import Engine
 from workbench.errors import BadCheckpoint, BadRequest, MissingWeights
+from workbench.export import save_code
 from workbench.face import Detection, Photo, to_tensor, to_uint8
 from workbench.registry import create
 
@@ -36,6 +37,7 @@ def record(family: str, which: Published, *, arch: str = "") -> str:
     return f"""
 [{family}]
 folders = ["ckpt", "tiny"]
+face_size = {which.size}
 [{family}.files.{which.kind}]
 file = "{which.file}"
 format = "torch"
@@ -179,7 +181,7 @@ def test_a_photo_is_aligned_and_gets_its_edit_back_without_a_generator(manifest:
     detection = Detection((150, 100, 350, 300), points, None, 0.9)
     aligned = engine.align(Photo(pixels), detection)
     assert aligned.image.shape == (256, 256, 3)
-    face = engine.start(aligned)
+    face = engine.project(aligned)
     assert torch.equal(face.image, to_tensor(aligned.image))
     editor = create("iafaces", engine.store)
     request = EditRequest("iafaces", "1", {"borrow_mouth": 1.0})
@@ -265,9 +267,13 @@ def test_what_cannot_be_used_is_a_sentence(manifest: Path, tmp_path: Path, capsy
     with pytest.raises(MissingWeights, match="no component network"):
         Engine("starter", family_file=text).spec("iafaces")
     engine = Engine("plain", family_file=manifest)
-    aligned = engine.use_aligned(Photo(np.zeros((300, 300, 3), np.uint8)))
-    with pytest.raises(MissingWeights, match="no 'generator'"):
-        engine.project(aligned)
+    face = engine.project(engine.use_aligned(Photo(np.zeros((300, 300, 3), np.uint8))))
+    with pytest.raises(BadRequest, match="nothing to refine"):
+        engine.project(face.aligned, "refined")
+    with pytest.raises(BadRequest, match="no code to save"):
+        save_code(tmp_path / "code.safetensors", face.latent)
+    with pytest.raises(MissingWeights, match="needs another family"):
+        engine.spec("sdflow")
     photo = draw(tmp_path / "photo.png", 5)
     assert transfer(text, "strange", photo, photo, tmp_path / "out.png", "--component", "nose") == 1
     assert "no family of weights called 'strange'" in capsys.readouterr().err
