@@ -31,7 +31,12 @@ from training.loop import Schedule, run
 from workbench.errors import BadRequest
 
 SIDE = 64
-ZIPS = tuple(f"celebahq256-train-{i:02}.zip" for i in range(6))
+DATA: Mapping[str, Any] = {
+    "zips": [f"celebahq256-train-{i:02}.zip" for i in range(6)],
+    "labels": "celebahq256-train-attributes.csv",
+    "val_zips": ["celebahq256-val-00.zip"],
+    "val_labels": "celebahq256-val-attributes.csv",
+}
 ENCODER = {"widths": [32, 64], "content": 96, "dim": 128, "crop": 16, "readers": [32, 64]}
 DECODER = {"widths": [128, 80, 40], "content": 96, "dim": 128}
 WEIGHTS = {
@@ -136,15 +141,10 @@ class VariantTask(ComponentsTask):
         self.final = net
 
 
-def settings(weights: Mapping[str, float], steps: int, zips: Sequence[str]) -> dict[str, Any]:
+def settings(weights: Mapping[str, float], steps: int, data: Mapping[str, Any] = DATA) -> dict[str, Any]:
     """The settings of one training, in the form of ``configs``."""
     return {
-        "data": {
-            "zips": list(zips),
-            "labels": "celebahq256-train-attributes.csv",
-            "val_zips": ["celebahq256-val-00.zip"],
-            "val_labels": "celebahq256-val-attributes.csv",
-        },
+        "data": dict(data),
         "network": {"size": SIDE, "encoder": ENCODER, "decoder": DECODER},
         "stage": [{"until": steps, "side": SIDE, "batch": 8, "swap": 4}],
         "train": {
@@ -198,13 +198,13 @@ def likeness(image: Tensor, other: Tensor, row: int) -> float:
     return float(F.cosine_similarity(a.flatten(1), b.flatten(1), dim=1).mean())
 
 
-def trained(name: str, faces: Path, steps: int, folder: Path, zips: Sequence[str] = ZIPS) -> VariantTask:
+def trained(name: str, faces: Path, steps: int, folder: Path, data: Mapping[str, Any] = DATA) -> VariantTask:
     """Train the variant ``name`` for ``steps``."""
     change, weights, seed = VARIANTS[name]
     ranks = distributed.start("cpu")
     torch.manual_seed(seed)
     kind = type("Variant", (VariantTask,), {"change": staticmethod(change)})
-    task: Any = kind(settings(weights, steps, zips), faces, folder, "cpu", ranks)
+    task: Any = kind(settings(weights, steps, data), faces, folder, "cpu", ranks)
     try:
         schedule = Schedule(steps=steps, log_every=50, save_every=steps, ema=0.99, seed=seed)
         run(task, schedule, folder, ranks=ranks, device="cpu", resume=False)

@@ -55,6 +55,7 @@ def ramp(side: int, low: float, high: float, feather: float) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is kept must serve trainings too, here and below
 def soft_masks(side: int, feather: float = 0.03, grow: float = 0.0) -> Tensor:
     """(4,side,side) soft boxes whose sum is at most 1 everywhere: with 1 - sum as background, a partition of unity.
 
@@ -74,6 +75,7 @@ def soft_masks(side: int, feather: float = 0.03, grow: float = 0.0) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def reading(count: int, side: int, low: float, high: float) -> Tensor:
     """(count,side) weights that read ``count`` samples from [low, high] of a line of ``side`` pixels.
 
@@ -88,6 +90,7 @@ def reading(count: int, side: int, low: float, high: float) -> Tensor:
 
 
 @lru_cache(maxsize=256)
+@torch.inference_mode(False)
 def writing(side: int, count: int, low: float, high: float) -> Tensor:
     """(side,count) weights that spread ``count`` samples over [low, high] of ``side`` pixels; beyond it, the end values."""
     at = (torch.arange(side, dtype=torch.float64) + 0.5) / side
@@ -113,6 +116,7 @@ def place(patch: Tensor, box: Box, side: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
+@torch.inference_mode(False)
 def gaussian(side: int, sigma: float) -> Tensor:
     """(side,side) matrix of a Gaussian of ``sigma`` (a fraction of the line); rows are not normalised."""
     at = (torch.arange(side, dtype=torch.float64) + 0.5) / side
