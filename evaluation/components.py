@@ -27,9 +27,10 @@ from encoders.compact import AttributeNet
 from evaluation import registry, validation
 from evaluation.features import Features
 from iafaces.directions import RECIPES, Direction, from_state
-from iafaces.editing import edit_mask, moved, residual
-from iafaces.model import Code, ComponentAutoencoder
+from iafaces.editing import Autoencoder, edit_mask, moved, residual
+from iafaces.model import Code
 from iafaces.regions import BOXES, GROUPS, grid_boxes
+from workbench import component_networks
 from workbench.errors import BadCheckpoint
 from workbench.manifest import open_family
 from workbench.weights import load_file
@@ -38,7 +39,7 @@ CURVES = ("mouth_open", "bushy", "male")
 STRENGTHS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
 
 
-def decoded(model: ComponentAutoencoder, content: Tensor, nodes: Tensor) -> Tensor:
+def decoded(model: Autoencoder, content: Tensor, nodes: Tensor) -> Tensor:
     """Pictures of codes, clamped, in small batches."""
     parts = zip(content.split(10), nodes.split(10), strict=True)
     return torch.cat([model.decode(Code(c, n)) for c, n in parts]).clamp(-1, 1)
@@ -59,7 +60,7 @@ def per_pixel(change: Tensor, mask: Tensor) -> float:
 
 
 def curve(
-    model: ComponentAutoencoder, judge: AttributeNet, photos: Tensor, code: Code, recon: Tensor, direction: Direction
+    model: Autoencoder, judge: AttributeNet, photos: Tensor, code: Code, recon: Tensor, direction: Direction
 ) -> list[dict[str, float]]:
     """Success and change beyond the components at rising strength, decoded and residual, on faces without the attribute."""
     inverted = RECIPES[direction.name].inverted
@@ -87,7 +88,7 @@ def curve(
     return found
 
 
-def locality(model: ComponentAutoencoder, code: Code, recon: Tensor) -> dict[str, Any]:
+def locality(model: Autoencoder, code: Code, recon: Tensor) -> dict[str, Any]:
     """Exchange one component with the next face's: share of the squared change inside its box, and in the other eye's."""
     size, found = recon.shape[2], {}
     boxes = grid_boxes(size)
@@ -109,7 +110,7 @@ def locality(model: ComponentAutoencoder, code: Code, recon: Tensor) -> dict[str
 
 @torch.inference_mode()
 def measure(
-    model: ComponentAutoencoder,
+    model: Autoencoder,
     directions: Mapping[str, Direction],
     judge: AttributeNet,
     photos: Tensor,
@@ -153,7 +154,7 @@ def measure(
 
 
 def one_eye(
-    model: ComponentAutoencoder, code: Code, recon: Tensor, directions: Mapping[str, Direction], strength: float = 2.0
+    model: Autoencoder, code: Code, recon: Tensor, directions: Mapping[str, Direction], strength: float = 2.0
 ) -> dict[str, float]:
     """Move each attribute of both eyes in the left one alone: mean squared change in the other eye's box over that in its own."""
     boxes, found = grid_boxes(recon.shape[2]), {}
@@ -167,18 +168,18 @@ def one_eye(
     return found
 
 
-def networks(
-    options: argparse.Namespace,
-) -> tuple[ComponentAutoencoder, dict[str, Direction], AttributeNet, dict[str, str]]:
-    """The network, its directions, the judge, and their ids. Raises MissingWeights and BadCheckpoint."""
+def networks(options: argparse.Namespace) -> tuple[Autoencoder, dict[str, Direction], AttributeNet, dict[str, str]]:
+    """The network, ours or a published one, its directions, the judge, and their ids. Raises MissingWeights and BadCheckpoint."""
     family = open_family(options.family, options.manifest)
-    model, header, _ = load_file("components", options.components or family.path("components"))
+    found = component_networks.open_family(family, options.components)
     judge, judged, _ = load_file("judge", options.judge or family.path("judge"))
-    if not isinstance(model, ComponentAutoencoder) or not isinstance(judge, AttributeNet):
-        raise BadCheckpoint("This evaluation measures the program's own component network with its own judge.")
-    place = options.directions or (None if options.components else family.path("directions"))
-    directions = from_state(*container.load(place), str(header["id"])) if place else {}
-    return model.eval(), directions, judge.eval(), {"components": str(header["id"]), "judge": str(judged["id"])}
+    if not isinstance(judge, AttributeNet):
+        raise BadCheckpoint("This evaluation measures with the program's own judge; give another file with --judge.")
+    if options.directions:
+        directions = from_state(*container.load(options.directions), found.id)
+    else:
+        directions = {} if options.components else component_networks.directions(family, found.id)[0]
+    return found.module, directions, judge.eval(), {"components": found.id, "judge": str(judged["id"])}
 
 
 def command(words: Sequence[str]) -> int:

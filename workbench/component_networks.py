@@ -54,8 +54,19 @@ def network(store: Store) -> ComponentNetwork:
     """
     kind = kind_of(store.family)
     loaded = store.network(kind)
-    found = _checked(loaded.module, loaded.id, store.family.path(kind))
-    legacy = store.family.record(kind).arch.get("legacy_boxes")
+    return _boxed(store.family, kind, _checked(loaded.module, loaded.id, store.family.path(kind)))
+
+
+def open_family(family: Family, path: Path | None = None) -> ComponentNetwork:
+    """As ``network`` without a store; with ``path``, the network in that file instead."""
+    if path is not None:
+        return open_file(path)
+    kind = kind_of(family)
+    return _boxed(family, kind, open_file(family.path(kind)))
+
+
+def _boxed(family: Family, kind: str, found: ComponentNetwork) -> ComponentNetwork:
+    legacy = family.record(kind).arch.get("legacy_boxes")
     if isinstance(found.module, PublishedAutoencoder) and legacy is not None:
         found.module.g_ema.use_boxes(legacy=bool(legacy))
     return found

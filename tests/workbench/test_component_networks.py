@@ -14,6 +14,7 @@ from torch import Tensor
 
 import cli
 from data import container
+from data.datasets import load_faces
 from iafaces.editing import edit_mask
 from iafaces.official import PublishedDecoder
 from tests.iafaces import published
@@ -25,6 +26,7 @@ from workbench.engine import Engine
 from workbench.errors import BadCheckpoint, BadRequest, MissingWeights
 from workbench.export import save_code
 from workbench.face import Detection, Photo, to_tensor, to_uint8
+from workbench.images import load_image
 from workbench.registry import create
 
 FAMILIES = {"plain": PLAIN, "cam": CAM, "big": PLAIN_1024, "bigcam": CAM_1024}
@@ -47,6 +49,8 @@ file = "{directions}"
 optional = true
 [{family}.files.identity]
 file = "identity.safetensors"
+[{family}.files.judge]
+file = "judge.safetensors"
 """
 
 
@@ -237,6 +241,43 @@ def test_directions_are_fitted_for_the_published_network_and_move_its_embeddings
     finally:
         for path in place.parent.glob("*-directions.safetensors"):
             path.unlink()
+
+
+def test_the_protocol_measures_a_published_network(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labelled(tmp_path, 10)
+    call = ["evaluate", "iafaces", "--zip", str(tmp_path / "val.zip"), "--labels", str(tmp_path / "val.csv"), "--json"]
+    assert cli.main([*call, "--count", "4", "--family", "plain", "--manifest", str(manifest)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["faces"], told["size"], told["curves"]) == (4, 256, {})
+    encoder, decoder = published.networks(PLAIN)
+    photos = load_faces([tmp_path / "val.zip"], tmp_path / "val.csv", 256).batch(np.arange(4)).contiguous()
+    with torch.inference_mode():
+        error = (decoder(*encoder(photos)).clamp(-1, 1) - photos).square().mean()
+    assert told["reconstruction"]["mse"]["value"] == pytest.approx(float(error), rel=1e-3)
+
+
+def test_a_family_with_a_generator_of_its_own_projects_and_edits_the_rendering(manifest: Path, tmp_path: Path) -> None:
+    text = tmp_path / "weights.toml"
+    folders = f'folders = ["{manifest.parent / "tiny"}", "{manifest.parent / "ckpt"}"]'
+    added = f'''
+[starter.files.{CAM_1024.kind}]
+file = "{CAM_1024.file}"
+format = "torch"
+optional = true
+'''
+    text.write_text(manifest.read_text().replace('folders = ["tiny"]', folders, 1) + added)
+    engine = Engine("starter", family_file=text)
+    face = engine.project(engine.use_aligned(load_image(draw(tmp_path / "photo.png", 3, 32))))
+    assert face.latent.generator == engine.generator_id
+    assert not torch.equal(face.image, face.target)
+    editor = create("iafaces", engine.store)
+    result = editor.edit(face, EditRequest("iafaces", "1", {"borrow_nose": 1.0}), reference=-face.target)  # type: ignore[call-arg]
+    large = torch.nn.functional.interpolate(face.target[None], (1024, 1024), mode="bilinear", align_corners=False)
+    edited, recon = (published.transferred(CAM_1024, large, -large, [2], blend) for blend in (1.0, 0.0))
+    change = torch.nn.functional.avg_pool2d(edited - recon, 32)[0]
+    torch.testing.assert_close(result.image, (face.image + edit_mask([2], 32) * change).clamp(-1, 1), atol=1e-4, rtol=0)
 
 
 def test_without_directions_attributes_are_refused_and_transfers_are_not(
