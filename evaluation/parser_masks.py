@@ -1,7 +1,7 @@
 """Measure a face parser against masks corrected by hand on generated faces.
 
     python -m evaluation.parser_masks sheet --parser PARSER.safetensors --seeds 0 1 2 --out sheet.png
-    python -m evaluation.parser_masks measure --parser PARSER.safetensors --masks data/parser-masks.json
+    python -m evaluation.parser_masks measure --parser PARSER.safetensors --masks data/parser-masks.json [--seeds 24 25]
 
 The file of corrections holds the generator's id, the draft's parser id, the truncation, and for each seed that was looked at
 a list of {"class": name, "polygon": [[x, y], ...]} in [0, 1], painted in order over the draft, which is the mask of the parser that was
@@ -83,19 +83,48 @@ def sheet(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], side: int = 
     return np.concatenate(rows or tiles, 0)
 
 
-def measure(
-    parser: torch.nn.Module, generator: Generator, centre: torch.Tensor, ident: str, path: Path
-) -> dict[str, Any]:
-    """Overlap per class of ``parser`` with the corrected masks of ``path``. Raises WrongSpace for another generator's."""
-    body = json.loads(path.read_text())
-    if body["generator"] != ident:
-        raise WrongSpace(f"'{path}' was drawn for the generator {body['generator']}, not for {ident}; draw it anew.")
+def read(path: Path) -> tuple[dict[str, Any], dict[int, np.ndarray]]:
+    """The corrections of ``path`` without the faces, and the corrected mask (s,s) uint8 of each seed.
+
+    Raises BadRequest where the file and its drafts do not hold the same seeds, a draft holds another class than
+    FACE_CLASSES, or a polygon is none: fewer than three points, or points outside [0, 1].
+    """
+    head = json.loads(path.read_text())
+    faces = {int(seed): strokes for seed, strokes in head.pop("faces").items()}
     with np.load(path.with_suffix(".npz")) as stored:
         drafts = dict(zip(stored["seeds"].tolist(), stored["maps"], strict=True))
-    guess, truth = [], []
-    for seed, strokes in body["faces"].items():
-        truth.append(corrected(drafts[int(seed)], strokes))
-        guess.append(parsed(parser, rendered(generator, centre, int(seed), body["truncation"])))
+    if odd := sorted(set(faces) ^ set(drafts)):
+        raise BadRequest(f"'{path}' and the drafts beside it differ in the seeds {odd}; each face needs one of both.")
+    for seed, strokes in faces.items():
+        if drafts[seed].max() >= len(FACE_CLASSES):
+            raise BadRequest(f"The draft of seed {seed} beside '{path}' holds a class that is none; draw it anew.")
+        for stroke in strokes:
+            points = np.asarray(stroke["polygon"], np.float64)
+            if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or points.min() < 0 or points.max() > 1:
+                raise BadRequest(f"A polygon of seed {seed} in '{path}' is none: it needs 3 or more points in [0, 1].")
+    return head, {seed: corrected(drafts[seed], strokes) for seed, strokes in faces.items()}
+
+
+def measure(
+    parser: torch.nn.Module,
+    generator: Generator,
+    centre: torch.Tensor,
+    ident: str,
+    path: Path,
+    seeds: Sequence[int] | None = None,
+) -> dict[str, Any]:
+    """Overlap per class of ``parser`` with the corrected masks of ``path``, those of ``seeds`` only where given.
+
+    Raises WrongSpace for another generator's masks, BadRequest for a seed that was not looked at and as ``read`` does.
+    """
+    head, masks = read(path)
+    if head["generator"] != ident:
+        raise WrongSpace(f"'{path}' was drawn for the generator {head['generator']}, not for {ident}; draw it anew.")
+    wanted = list(masks) if seeds is None else list(seeds)
+    if unknown := sorted(set(wanted) - set(masks)):
+        raise BadRequest(f"'{path}' holds no mask of the seeds {unknown}; it has {min(masks)} to {max(masks)}.")
+    truth = [masks[seed] for seed in wanted]
+    guess = [parsed(parser, rendered(generator, centre, seed, head["truncation"])) for seed in wanted]
     found = overlap(guess, truth)
     known = [value for value in found.values() if value is not None]
     return {"faces": len(truth), "overlap": found, "mean": round(float(np.mean(known)), 4)}
@@ -107,23 +136,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("action", choices=("sheet", "measure"))
     options.add_argument("--parser", type=Path, required=True)
     options.add_argument("--generator", type=Path, default=Path("data/starter/generator.safetensors"))
-    options.add_argument("--seeds", type=int, nargs="+", default=list(range(6)))
+    options.add_argument("--seeds", type=int, nargs="+", help="0 to 5, or all that are measured")
     options.add_argument("--masks", type=Path)
     options.add_argument("--out", type=Path)
     a = options.parse_args(argv)
+    if a.action == "sheet" and a.masks and a.masks.exists():
+        raise BadRequest(f"'{a.masks}' is there already and may hold corrections; name another file.")
     parser, header = load_network(CompactParser, a.parser, "cpu")
     generator, made = load_network(Generator, a.generator, "cpu")
     centre = container.load(a.generator)[0]["latent_avg"]
     if a.action == "measure":
-        print(json.dumps(measure(parser, generator, centre, made["id"], a.masks)))
+        print(json.dumps(measure(parser, generator, centre, made["id"], a.masks, a.seeds)))
         return
-    images = [rendered(generator, centre, seed, TRUNCATION) for seed in a.seeds]
+    seeds = list(range(6)) if a.seeds is None else a.seeds
+    images = [rendered(generator, centre, seed, TRUNCATION) for seed in seeds]
     maps = [parsed(parser, image) for image in images]
     Image.fromarray(sheet([to_uint8(image[0]) for image in images], maps)).save(a.out)
     if a.masks:
-        np.savez_compressed(a.masks.with_suffix(".npz"), seeds=np.array(a.seeds), maps=np.stack(maps))
+        np.savez_compressed(a.masks.with_suffix(".npz"), seeds=np.array(seeds), maps=np.stack(maps))
         head = {"generator": made["id"], "parser": header["id"], "truncation": TRUNCATION}
-        a.masks.write_text(json.dumps({**head, "faces": {str(seed): [] for seed in a.seeds}}, indent=1))
+        a.masks.write_text(json.dumps({**head, "faces": {str(seed): [] for seed in seeds}}, indent=1))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 
 from data import container
 from encoders.parser import FACE_CLASSES
-from evaluation.parser_masks import corrected, overlap
+from evaluation.parser_masks import corrected, main, overlap, read
 from training import face_regions as regions
 from training.distributed import Ranks
 from training.ema import Ema
@@ -120,14 +120,46 @@ def test_corrections_are_painted_over_the_draft_and_measured() -> None:
 
 def test_the_corrected_masks_name_their_generator_and_have_a_draft_for_every_face() -> None:
     path = Path(__file__).resolve().parents[2] / "data" / "parser-masks.json"
-    body = json.loads(path.read_text())
-    assert {"generator", "parser", "truncation", "faces"} <= set(body)
+    head, masks = read(path)
+    assert {"generator", "parser", "truncation"} <= set(head)
+    # Seeds in sequence: no face was picked or left out.
+    assert sorted(masks) == list(range(60))
+    faces = json.loads(path.read_text())["faces"]
     with np.load(path.with_suffix(".npz")) as stored:
         drafts = dict(zip(stored["seeds"].tolist(), stored["maps"], strict=True))
-    assert set(map(int, body["faces"])) == set(drafts)
-    changed = 0
-    for seed, strokes in body["faces"].items():
-        after = corrected(drafts[int(seed)], strokes)
-        assert (after != drafts[int(seed)]).any() == bool(strokes)
-        changed += bool(strokes)
-    assert changed > 0
+    for seed, mask in masks.items():
+        assert (mask != drafts[seed]).any() == bool(faces[str(seed)])
+        # A brow is a brow: neither painted away nor a whole forehead.
+        assert 0.005 < (mask == FACE_CLASSES.index("eyebrows")).mean() < 0.03
+
+
+TRIANGLE = [[0, 0], [1, 0], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("strokes", "drafted", "value", "message"),
+    [
+        ([{"class": "beard", "polygon": TRIANGLE}], 0, 0, "no class"),
+        ([{"class": "hair", "polygon": TRIANGLE[:2]}], 0, 0, "A polygon of seed 0"),
+        ([{"class": "hair", "polygon": []}], 0, 0, "A polygon of seed 0"),
+        ([{"class": "hair", "polygon": [*TRIANGLE, [0, 1.2]]}], 0, 0, "A polygon of seed 0"),
+        ([], 1, 0, "differ in the seeds"),
+        ([], 0, 9, "draft of seed 0"),
+    ],
+)
+def test_a_malformed_file_of_corrections_is_refused(
+    tmp_path: Path, strokes: list[object], drafted: int, value: int, message: str
+) -> None:
+    path = tmp_path / "masks.json"
+    path.write_text(json.dumps({"generator": "g", "parser": "p", "truncation": 0.8, "faces": {"0": strokes}}))
+    np.savez(path.with_suffix(".npz"), seeds=np.array([drafted]), maps=np.full((1, 8, 8), value, np.uint8))
+    with pytest.raises(BadRequest, match=message):
+        read(path)
+
+
+def test_a_new_sheet_does_not_overwrite_corrections(tmp_path: Path) -> None:
+    path = tmp_path / "masks.json"
+    path.write_text("kept")
+    with pytest.raises(BadRequest, match="already"):
+        main(["sheet", "--parser", "none", "--masks", str(path), "--out", str(tmp_path / "sheet.png")])
+    assert path.read_text() == "kept"
