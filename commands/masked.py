@@ -154,7 +154,12 @@ def _resume(path: Path, key: str) -> Mapping[str, Any] | None:
 def _told(found: Judged) -> dict[str, Any]:
     """The measurement as JSON."""
     asked = {
-        name: {"before": round(one.before, 4), "after": round(one.after, 4), "success": one.success}
+        name: {
+            "before": round(one.before, 4),
+            "after": round(one.after, 4),
+            "threshold": one.threshold,
+            "success": one.success,
+        }
         for name, one in found.asked.items()
     }
     return {

@@ -86,6 +86,7 @@ def _effect(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "n": len(found),
         "success": mean([float(one["success"]) for one in found]),
+        "over_half": mean([float(one["over_half"]) for one in found]),
         "moved": mean([one["moved"] for one in found]),
         "others": mean([one["others"] for one in found]),
         "identity": mean([one["identity"] for one in found]),

@@ -33,6 +33,7 @@ from iafaces.regions import BOXES, GROUPS, grid_boxes
 from workbench import component_networks
 from workbench.errors import BadCheckpoint
 from workbench.manifest import open_family
+from workbench.masking import thresholds_of
 from workbench.weights import load_file
 
 CURVES = ("mouth_open", "bushy", "male")
@@ -60,9 +61,18 @@ def per_pixel(change: Tensor, mask: Tensor) -> float:
 
 
 def curve(
-    model: Autoencoder, judge: AttributeNet, photos: Tensor, code: Code, recon: Tensor, direction: Direction
+    model: Autoencoder,
+    judge: AttributeNet,
+    photos: Tensor,
+    code: Code,
+    recon: Tensor,
+    direction: Direction,
+    threshold: float = 0.5,
 ) -> list[dict[str, float]]:
-    """Success and change beyond the components at rising strength, decoded and residual, on faces without the attribute."""
+    """Success and change beyond the components at rising strength, decoded and residual, on faces without the attribute.
+
+    ``accuracy``: the judge reads more than one half; ``balanced``: more than ``threshold``, see ``evaluation.thresholds``.
+    """
     inverted = RECIPES[direction.name].inverted
     column = CELEBA_ATTRIBUTES.index(direction.label)
     rows = [i for name in direction.components for i in GROUPS[name]]
@@ -72,14 +82,12 @@ def curve(
     for strength in STRENGTHS:
         edited = decoded(model, code.content, direction.moved(code.nodes, strength))
         shown = torch.stack([residual(p, e, r, blend) for p, e, r in zip(photos, edited, recon, strict=True)])
-        said = {
-            "decoded": judge(edited).sigmoid()[:, column] > 0.5,
-            "residual": judge(shown).sigmoid()[:, column] > 0.5,
-        }
+        read = {"decoded": judge(edited).sigmoid()[:, column], "residual": judge(shown).sigmoid()[:, column]}
         found.append(
             {
                 "strength": strength,
-                **{f"accuracy_{k}": float((v != inverted).float().mean()) for k, v in said.items()},
+                **{f"accuracy_{k}": float(((v > 0.5) != inverted).float().mean()) for k, v in read.items()},
+                **{f"balanced_{k}": float(((v > threshold) != inverted).float().mean()) for k, v in read.items()},
                 "mse_irr_by_the_edit": per_pixel(edited - recon, elsewhere),
                 "mse_irr_by_the_edit_residual": per_pixel(shown - photos, elsewhere),
                 "mse_irr_to_the_photo": per_pixel(edited - photos, elsewhere),
@@ -116,8 +124,9 @@ def measure(
     photos: Tensor,
     labels: Tensor,
     features: Features | None = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """All numbers for validation ``photos`` (N,3,size,size) in [-1, 1] with ``labels`` (N,40)."""
+    """All numbers for validation ``photos`` (N,3,size,size) in [-1, 1] with ``labels`` (N,40); ``thresholds`` of the judge."""
     started = time.perf_counter()
     codes = [model.encode(part) for part in photos.split(10)]
     code = Code(torch.cat([c.content for c in codes]), torch.cat([c.nodes for c in codes]))
@@ -138,7 +147,16 @@ def measure(
         part = Code(code.content[index], code.nodes[index])
         curves[name] = {
             "faces": len(index),
-            "points": curve(model, judge, photos[index], part, recon[index], directions[name]),
+            "threshold": (thresholds or {}).get(directions[name].label, 0.5),
+            "points": curve(
+                model,
+                judge,
+                photos[index],
+                part,
+                recon[index],
+                directions[name],
+                (thresholds or {}).get(directions[name].label, 0.5),
+            ),
         }
     return {
         "faces": len(photos),
@@ -168,8 +186,13 @@ def one_eye(
     return found
 
 
-def networks(options: argparse.Namespace) -> tuple[Autoencoder, dict[str, Direction], AttributeNet, dict[str, str]]:
-    """The network, ours or a published one, its directions, the judge, and their ids. Raises MissingWeights and BadCheckpoint."""
+def networks(
+    options: argparse.Namespace,
+) -> tuple[Autoencoder, dict[str, Direction], AttributeNet, Mapping[str, float], dict[str, str]]:
+    """The network, ours or a published one, its directions, the judge, its thresholds, and the ids of both networks.
+
+    Raises MissingWeights and BadCheckpoint.
+    """
     family = open_family(options.family, options.manifest)
     found = component_networks.open_family(family, options.components)
     judge, judged, _ = load_file("judge", options.judge or family.path("judge"))
@@ -179,7 +202,8 @@ def networks(options: argparse.Namespace) -> tuple[Autoencoder, dict[str, Direct
         directions = from_state(*container.load(options.directions), found.id)
     else:
         directions = {} if options.components else component_networks.directions(family, found.id)[0]
-    return found.module, directions, judge.eval(), {"components": found.id, "judge": str(judged["id"])}
+    ids = {"components": found.id, "judge": str(judged["id"])}
+    return found.module, directions, judge.eval(), thresholds_of(judged), ids
 
 
 def command(words: Sequence[str]) -> int:
@@ -199,11 +223,11 @@ def command(words: Sequence[str]) -> int:
     parser.add_argument("--manifest", metavar="FILE", help="another list of weights than data/weights.toml")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     options = parser.parse_args(list(words))
-    model, directions, judge, ids = networks(options)
+    model, directions, judge, thresholds, ids = networks(options)
     faces = load_faces([options.zip], options.labels, model.size, options.cache)
     index = np.arange(min(options.count, len(faces)))
     photos, labels = faces.batch(index).contiguous(), torch.from_numpy(faces.labels[index])
-    found = measure(model, directions, judge, photos, labels, Features(f"judge {ids['judge']}", judge))
+    found = measure(model, directions, judge, photos, labels, Features(f"judge {ids['judge']}", judge), thresholds)
     report = {**ids, "machine": validation.machine(), "date": date.today().isoformat(), **found}
     print(json.dumps(report) if options.json else told(report))
     return 0
@@ -219,11 +243,13 @@ def told(report: Mapping[str, Any]) -> str:
     )
     for name, curve in report["curves"].items():
         lines.append(
-            f"{name}, {curve['faces']} faces without it: strength, success decoded and residual, mse_irr by the edit"
+            f"{name}, {curve['faces']} faces without it: strength, success decoded and residual (balanced threshold "
+            f"{curve['threshold']:.2f}), the same over one half, mse_irr by the edit"
         )
         for p in curve["points"]:
             lines.append(
-                f"  {p['strength']:<4g} {p['accuracy_decoded']:.3f} {p['accuracy_residual']:.3f}  "
+                f"  {p['strength']:<4g} {p['balanced_decoded']:.3f} {p['balanced_residual']:.3f}  "
+                f"{p['accuracy_decoded']:.3f} {p['accuracy_residual']:.3f}  "
                 f"{p['mse_irr_by_the_edit']:.6f}  (residual {p['mse_irr_by_the_edit_residual']:.6f})"
             )
     for name, value in report["locality"].items():

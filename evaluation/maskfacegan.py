@@ -3,7 +3,8 @@
     python cli.py evaluate maskfacegan --faces FOLDER --count 50 --out runs/maskfacegan.jsonl
 
 Each attribute is pushed to the other side of the judge's reading of the photo, so that nothing succeeds by being there
-already. Every edit is one line of the file, and what stands there is not done again.
+already; a side ends at the attribute's balanced threshold (``evaluation.thresholds``). Every edit is one line of the file, and what
+stands there is not done again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from workbench.errors import BadRequest
 from workbench.export import Provenance, save_image
 from workbench.face import Face, content_hash, to_uint8
 from workbench.images import load_image
-from workbench.masking import HALF, judged, masked_editor, readings
+from workbench.masking import judged, masked_editor, readings, thresholds
 
 LOCAL = ("Smiling", "Mouth_Slightly_Open", "Big_Nose", "Bushy_Eyebrows", "Narrow_Eyes", "Blond_Hair")
 GLOBAL = ("Male", "Young")
@@ -58,7 +59,7 @@ def edit_once(
     intensity: float = 1.0,
 ) -> tuple[dict[str, Any], torch.Tensor]:
     """One edit, to the other side of the judge's reading, as numbers, and its picture (3,S,S)."""
-    towards = readings(engine, face.target)[attribute] <= HALF
+    towards = readings(engine, face.target)[attribute] <= thresholds(engine)[attribute]
     request = ask(editor, attribute, towards, preset, seed, intensity)
     wall, busy = time.perf_counter(), time.process_time()
     with lock(engine.device):
@@ -73,6 +74,8 @@ def edit_once(
         "before": asked.before,
         "after": asked.after,
         "success": asked.success,
+        "over_half": asked.over_half,
+        "threshold": asked.threshold,
         "moved": asked.moved,
         "guide_before": result.stats[f"before_{control_name(attribute)}"],
         "guide_after": result.stats[f"after_{control_name(attribute)}"],
@@ -101,6 +104,7 @@ def summary(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "n": len(lines),
         "success": mean([float(one["success"]) for one in lines]),
+        "over_half": mean([float(one["over_half"]) for one in lines]),
         **{name: mean([one[name] for one in lines]) for name in numbers},
         "psnr_outside": min(outside) if outside else None,
     }
@@ -108,14 +112,14 @@ def summary(lines: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 def table(groups: Mapping[str, Mapping[str, Any]]) -> str:
     """The report as Markdown, one row for each attribute."""
-    head = "| attribute | N | success | moved | others | identity | PSNR inside | outside | steps | processor s |"
-    rows = [head, "|---" * 10 + "|"]
+    head = "| attribute | N | success | over half | moved | others | identity | PSNR inside | outside | steps | processor s |"
+    rows = [head, "|---" * 11 + "|"]
     for name, one in groups.items():
         outside = "identical" if one["psnr_outside"] is None else f"{one['psnr_outside']:.1f}"
         inside = "" if one["psnr_inside"] is None else f"{one['psnr_inside']:.1f}"
         rows.append(
-            f"| {name} | {one['n']} | {one['success']:.2f} | {one['moved']:+.2f} | {one['others']:.3f} | "
-            f"{one['identity']:.2f} | {inside} | {outside} | {one['steps']:.0f} | {one['processor_seconds']:.1f} |"
+            f"| {name} | {one['n']} | {one['success']:.2f} | {one['over_half']:.2f} | {one['moved']:+.2f} | "
+            f"{one['others']:.3f} | {one['identity']:.2f} | {inside} | {outside} | {one['steps']:.0f} | {one['processor_seconds']:.1f} |"
         )
     return "\n".join(rows)
 
@@ -151,7 +155,7 @@ def measure(
         files.names[i] for i in np.linspace(0, len(files.names) - 1, min(count, len(files.names))).round().astype(int)
     ]
     ident = "+".join(engine.store.network(kind).id for kind in ("generator", "parser", "attributes", "judge"))
-    ident += f"+{content_hash(repr(PRESETS[preset]))[:8]}"
+    ident += f"+{content_hash(repr(PRESETS[preset]), repr(thresholds(engine)))[:8]}"
     lines = kept_lines(out, ident)
     done = {(one["file"], one["attribute"], one["preset"], one["seed"]) for one in lines}
     shown = ContactSheet(min(len(names), SHEET_FACES), len(attributes) + 1)

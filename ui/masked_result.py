@@ -63,11 +63,12 @@ def _verdict(outcome: Outcome) -> None:
         label = name.replace("_", " ").capitalize()
         wanted = "there" if one.towards else "gone"
         told = f"{label}: {readouts.percent(one.before)} → {readouts.percent(one.after)}"
+        side = f"photos that have it read above {readouts.percent(one.threshold)}"
         if one.success:
-            st.success(f"{told}. The judge sees it {wanted}.", icon=":material/check:")
+            st.success(f"{told}. The judge sees it {wanted} ({side}).", icon=":material/check:")
         else:
             st.warning(
-                f"{told}. The judge does not see it {wanted}; more effort or intensity may help.",
+                f"{told}. The judge does not see it {wanted} ({side}); more effort or intensity may help.",
                 icon=":material/info:",
             )
     untouched = "identical" if found.psnr_outside is None else f"{found.psnr_outside:.1f} dB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import log10
+from typing import Any
 
 import numpy as np
 from torch import Tensor, ones_like
@@ -27,14 +28,24 @@ MaskedEditor = MaskFaceGANEditor
 
 @dataclass(frozen=True)
 class Asked:
-    """One attribute that was asked for: the judge's probabilities, and whether it says what was wanted afterwards."""
+    """One attribute that was asked for: the judge's probabilities, and whether it says what was wanted afterwards.
+
+    ``threshold``: where the judge's reading counts as having the attribute; see ``evaluation.thresholds``.
+    """
 
     before: float
     after: float
     towards: bool
+    threshold: float = HALF
 
     @property
     def success(self) -> bool:
+        """Whether it reads as photos on the side that was asked for do."""
+        return (self.after > self.threshold) == self.towards
+
+    @property
+    def over_half(self) -> bool:
+        """Whether it lies on that side of one half, which few photos that have a rare attribute do."""
         return (self.after > HALF) == self.towards
 
     @property
@@ -72,13 +83,20 @@ def readings(engine: Engine, image: Tensor) -> Mapping[str, float]:
         return readout.read(network.module, image.to(engine.device), network.id).values
 
 
+def thresholds(engine: Engine) -> Mapping[str, float]:
+    """Where the judge's reading of each attribute counts as having it: balanced on photos where measured, else one half."""
+    return thresholds_of(engine.store.network(_judge(engine)).header)
+
+
 def judged(engine: Engine, face: Face, result: EditResult) -> Judged:
     """Measure ``result``, a masked edit of ``face``. A family without a judge is measured by its guide, and says so."""
     network = engine.store.network(_judge(engine))
     before, after = readings(engine, face.target), readings(engine, result.image)
     names = [a for a in CELEBA_ATTRIBUTES if result.request.values.get(control_name(a))]
+    sides = thresholds(engine)
     asked = {
-        control_name(a): Asked(before[a], after[a], result.stats[f"target_{control_name(a)}"] > HALF) for a in names
+        control_name(a): Asked(before[a], after[a], result.stats[f"target_{control_name(a)}"] > HALF, sides[a])
+        for a in names
     }
     others = [abs(after[n] - before[n]) for n in CELEBA_ATTRIBUTES if n not in names]
     inside = ones_like(result.image[:1], dtype=boolean) if result.mask is None else result.mask > 0
@@ -91,6 +109,16 @@ def judged(engine: Engine, face: Face, result: EditResult) -> Judged:
         psnr(result.image, face.target, inside[0]),
         psnr(result.image, face.target, ~inside[0]),
     )
+
+
+def thresholds_of(header: Mapping[str, Any]) -> Mapping[str, float]:
+    """The 40 thresholds in the ``header`` of a classifier's file, one half where it has none. Raises BadCheckpoint."""
+    told = header.get("thresholds", {})
+    if not isinstance(told, dict) or not all(isinstance(v, int | float) and 0 < v < 1 for v in told.values()):
+        raise BadCheckpoint(
+            f"The thresholds in the header of the classifier {header.get('id')} are none; measure them again."
+        )
+    return {name: float(told.get(name, HALF)) for name in CELEBA_ATTRIBUTES}
 
 
 def compared(engine: Engine, face: Face, result: EditResult) -> readout.Comparison:

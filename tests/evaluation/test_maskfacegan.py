@@ -50,6 +50,10 @@ def faces(tmp_path: Path) -> Path:
 def test_success_is_the_judges_side_and_moving_counts_the_way_that_was_asked() -> None:
     assert Asked(0.2, 0.7, True).success
     assert not Asked(0.2, 0.4, True).success
+    rare = Asked(0.1, 0.3, True, threshold=0.25)
+    assert rare.success
+    assert not rare.over_half
+    assert not Asked(0.1, 0.2, True, threshold=0.25).success
     assert Asked(0.9, 0.3, False).success
     assert Asked(0.9, 0.3, False).moved == pytest.approx(0.6)
     assert Asked(0.2, 0.1, True).moved == pytest.approx(-0.1)
@@ -95,14 +99,15 @@ def test_other_settings_are_another_measurement(manifest: Path, faces: Path, tmp
 
 def test_the_table_says_what_was_measured() -> None:
     one = {
-        "success": True, "moved": 0.5, "others": 0.02, "identity": 0.9, "psnr_inside": 24.0, "psnr_outside": None, "steps": 10,
+        "success": True, "over_half": False, "moved": 0.5, "others": 0.02, "identity": 0.9, "psnr_inside": 24.0,
+        "psnr_outside": None, "steps": 10,
         "seconds": 2.0, "processor_seconds": 1.0,
     }  # fmt: skip
     other = {**one, "success": False, "psnr_outside": 41.0, "psnr_inside": None}
     found = maskfacegan.summary([one, other])
     assert (found["n"], found["success"], found["psnr_outside"], found["psnr_inside"]) == (2, 0.5, 41.0, 24.0)
     text = maskfacegan.table({"smiling": found, "nose": maskfacegan.summary([one])})
-    assert "| smiling | 2 | 0.50 | +0.50 | 0.020 | 0.90 | 24.0 | 41.0 | 10 | 1.0 |" in text
+    assert "| smiling | 2 | 0.50 | 0.00 | +0.50 | 0.020 | 0.90 | 24.0 | 41.0 | 10 | 1.0 |" in text
     assert "identical" in text
 
 
