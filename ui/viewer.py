@@ -67,7 +67,7 @@ def view(engine: Engine, work: Workspace, face: Face, result: EditResult, option
             ("Photo", "Edited"),
             f"The photo's own detail, edited at {engine.size} × {engine.size} pixels",
         )
-    if result.on_photo:
+    if result.on_photo or face.mode == "photo":
         note = f"The face, {engine.size} × {engine.size} pixels"
         return View(to_uint8(face.target), to_uint8(result.image), ("Before", "Edited"), note)
     note = f"The generator's own pixels, {engine.size} × {engine.size}"

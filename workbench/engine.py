@@ -409,7 +409,9 @@ class Engine:
             cache.clear()
 
     def _check_space(self, latent: Latent) -> None:
-        if latent.space != NO_SPACE and latent.generator != self.generator_id:
+        if self._family.face_size and latent.space == NO_SPACE:
+            return
+        if latent.generator != self.generator_id:
             raise WrongSpace(
                 f"This face was made with the generator {latent.generator} and the {self.family} family's is "
                 f"{self.generator_id}; switch back to its family, or project the photo again."

@@ -72,7 +72,13 @@ def test_a_photo_is_taken_as_it_is(app: AppTest, photo_bytes: Callable[..., byte
     assert face.image.shape == (3, 256, 256)
     assert "nothing is projected" in texts(page)
     assert "refine" not in {button.key for button in page.button}
-    for other in ("pages/semantic_edit.py", "pages/masked_edit.py", "pages/identity_and_attributes.py", PAGE):
+    for other in (
+        "pages/semantic_edit.py",
+        "pages/masked_edit.py",
+        "pages/identity_and_attributes.py",
+        "pages/compare_methods.py",
+        PAGE,
+    ):
         calm(page.switch_page(other).run())
     borrow = page.segmented_control(key=components.MODE).set_value("borrow")
     calm(borrow.run())
@@ -83,3 +89,7 @@ def test_a_photo_is_taken_as_it_is(app: AppTest, photo_bytes: Callable[..., byte
 
 def pills(page: AppTest) -> Any:
     return page.pills(key=borrowing.PILLS) if hasattr(page, "pills") else page.button_group(key=borrowing.PILLS)
+    calm(page.toggle(key="keep_detail").set_value(False).run())
+    shown = " ".join(one.value for one in page.caption) + texts(page)
+    assert "The face, 256 × 256 pixels" in shown
+    assert "generator's own" not in shown

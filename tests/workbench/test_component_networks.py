@@ -23,9 +23,9 @@ from tests.tiny_family import write_family
 from tests.training import faces
 from workbench.editor import EditRequest
 from workbench.engine import Engine
-from workbench.errors import BadCheckpoint, BadRequest, MissingWeights
+from workbench.errors import BadCheckpoint, BadRequest, MissingWeights, WrongSpace
 from workbench.export import save_code
-from workbench.face import Detection, Photo, to_tensor, to_uint8
+from workbench.face import AlignedFace, Detection, Photo, to_tensor, to_uint8
 from workbench.images import load_image
 from workbench.registry import create
 
@@ -190,10 +190,14 @@ def test_a_photo_is_aligned_and_gets_its_edit_back_without_a_generator(manifest:
     editor = create("iafaces", engine.store)
     request = EditRequest("iafaces", "1", {"borrow_mouth": 1.0})
     result = editor.edit(face, request, reference=-face.target)  # type: ignore[call-arg]
+    inverse = AlignedFace(Photo(255 - aligned.image), 255 - aligned.image, aligned.transform)
+    lent = engine.references.lend(inverse)
     whole = engine.compose(face, result)
     assert whole.pixels.shape == pixels.shape
     assert (whole.pixels != pixels).any()
     assert (whole.pixels[:60] == pixels[:60]).all()
+    edited = engine.edit(face, request=EditRequest("iafaces", "1", {"borrow_mouth": 1.0}, reference=lent))
+    torch.testing.assert_close(edited.image, result.image, atol=1e-4, rtol=0)
     neutral = engine.compose(face, editor.edit(face, EditRequest("iafaces", "1", {})))
     assert (neutral.pixels == pixels).all()
 
@@ -311,6 +315,8 @@ def test_what_cannot_be_used_is_a_sentence(manifest: Path, tmp_path: Path, capsy
     face = engine.project(engine.use_aligned(Photo(np.zeros((300, 300, 3), np.uint8))))
     with pytest.raises(BadRequest, match="nothing to refine"):
         engine.project(face.aligned, "refined")
+    with pytest.raises(WrongSpace, match="generator none"):
+        Engine("starter", family_file=manifest).edit(face, EditRequest("sdflow", "1", {}))
     with pytest.raises(BadRequest, match="no code to save"):
         save_code(tmp_path / "code.safetensors", face.latent)
     with pytest.raises(MissingWeights, match="needs another family"):
