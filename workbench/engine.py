@@ -21,8 +21,8 @@ from workbench import detectors, registry
 from workbench import project as projection
 from workbench.align import Backend, already_aligned, find_faces
 from workbench.cache import LRU
+from workbench.composing import composed
 from workbench.crop import crop, ffhq_quad
-from workbench.detail import detail_gain
 from workbench.devices import choose, dtype_of, lock, plain
 from workbench.editor import Cancel, Editor, EditorSpec, EditRequest, EditResult, Progress, never, quiet
 from workbench.errors import BadRequest, Cancelled, MissingWeights, WrongSpace
@@ -43,7 +43,6 @@ from workbench.face import (
 from workbench.manifest import open_family
 from workbench.measure import Measurer
 from workbench.onward import moved_code
-from workbench.paste import paste_back
 from workbench.readout import Comparison
 from workbench.references import References
 from workbench.weights import Store
@@ -157,6 +156,7 @@ class Engine:
         if self._family.face_size:
             if mode == "refined":
                 raise BadRequest(f"The {self.family} family edits photos as they are; there is nothing to refine.")
+            progress(1.0, "taken as it is")
             return as_it_is(aligned)
         steps = projection.Settings().steps if steps is None else steps
         if steps < 1:
@@ -384,21 +384,8 @@ class Engine:
         )
 
         def make() -> Photo:
-            unedited = face.target if result.on_photo else face.image
-            base = unedited if keep_detail else None
-            # What lies on the photo already is no rendering and hides nothing.
-            gain = detail_gain(result.image, unedited) if keep_detail and not result.on_photo else None
-            if crop:
-                added = face.target + (result.image - unedited) if keep_detail else result.image
-                if gain is not None and gain.min() < 1:
-                    added = result.image + torch.from_numpy(gain)[None] * (added - result.image)
-                return Photo(to_uint8(added), face.aligned.photo.name, hash=key)
-            # Inside its mask a result is finished, seam included: weighing it once more would fade the edit.
-            support = None if result.mask is None else (result.mask > 0).float()
-            pasted = paste_back(
-                face.aligned, result.image, base=base, colour_match=colour_match, mask=support, detail=gain
-            )
-            return replace(pasted, hash=key)
+            made = composed(face, result, crop=crop, keep_detail=keep_detail, colour_match=colour_match)
+            return replace(made, hash=key)
 
         return self._composed.get(key, make)
 
