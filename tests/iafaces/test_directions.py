@@ -3,8 +3,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+import training.directions
 from data import container
 from iafaces import directions as d
+from tests.iafaces import tiny
+from tests.training import faces
 from training.directions import without
 from workbench.errors import BadCheckpoint, BadRequest
 
@@ -108,3 +111,22 @@ def test_removals_are_named_in_words() -> None:
     for words in ("beard", "beard:beard", "beard:hat"):
         with pytest.raises(BadRequest, match="removal"):
             without(d.RECIPES, [words])
+
+
+def test_faces_read_a_batch_at_a_time_give_the_directions_of_faces_kept_in_memory(tmp_path, monkeypatch) -> None:
+    faces.write(tmp_path, 300)
+    config = tmp_path / "config.toml"
+    config.write_text(faces.DATA)
+    header = {"kind": "components", "arch": tiny.ARCH, "licence": "none"}
+    container.save(tmp_path / "components.safetensors", tiny.model().state_dict(), header)
+    monkeypatch.setattr(training.directions, "batch_of", lambda model: 7)
+    call = (config, tmp_path / "components.safetensors", tmp_path)
+    streamed = training.directions.run(*call, limit=250)
+    assert (tmp_path / "directions.safetensors").is_file()
+    kept = training.directions.run(*call, tmp_path / "other.safetensors", limit=250, cache=tmp_path / "cache")
+    for name, direction in kept.items():
+        assert torch.allclose(streamed[name].step, direction.step, rtol=1e-3, atol=1e-5)
+        assert streamed[name].accuracy == direction.accuracy
+    headers = [container.read_header(tmp_path / f"{n}.safetensors") for n in ("directions", "other")]
+    assert headers[0]["source"] == headers[1]["source"]
+    assert headers[0]["faces"] == 250
