@@ -117,6 +117,19 @@ def balanced_accuracy(logits: Tensor, y: Tensor) -> float:
     return float((right[y > 0.5].float().mean() + right[y <= 0.5].float().mean()) / 2)
 
 
+def split(y: Tensor, name: str, *, seed: int = 0, held_out: float = 0.2) -> tuple[Tensor, Tensor]:
+    """Indices of the faces to fit on and of those held out, by labels ``y`` (N,) 0 or 1. Raises BadRequest as ``fit`` does."""
+    order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
+    cut = round(len(y) * (1 - held_out))
+    for part in (order[:cut], order[cut:]):
+        count = int(y[part].sum())
+        if min(count, len(part) - count) < 10:
+            raise BadRequest(
+                f"'{name}' needs at least ten faces with it and ten without it on each side of the split; take more faces."
+            )
+    return order[:cut], order[cut:]
+
+
 @dataclass(frozen=True, eq=False)
 class Fitted:
     """The parts of a fit over some rows, before confounders are taken out: standardised classifier and its split."""
@@ -145,14 +158,9 @@ def fit(
     """
     rows = rows_of(recipe.components)
     data = nodes[:, rows].double().flatten(1)
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
-    cut = round(len(data) * (1 - held_out))
-    train, test = order[:cut], order[cut:]
     y = labels.double()
-    for part in (train, test):
-        count = int(y[part].sum())
-        if min(count, len(part) - count) < 10:
-            raise BadRequest(f"'{name}' needs at least ten faces with it and ten without it on each side of the split.")
+    train, test = split(y, name, seed=seed, held_out=held_out)
+    cut = len(train)
     mean, spread = data[train].mean(0), data[train].std(0).clamp_min(1e-6)
     x = (data - mean) / spread
     weight, bias = logistic(x[train], y[train], decay)
@@ -186,19 +194,21 @@ def fit(
     )
 
 
+def column(labels: Tensor, columns: Sequence[str], recipe: Recipe) -> Tensor:
+    """Labels (N,) 0 or 1 of the attribute ``recipe`` from ``labels`` (N,len(columns)) with CelebA's names."""
+    values = labels[:, list(columns).index(recipe.label)].double()
+    return 1 - values if recipe.inverted else values
+
+
 def fit_all(
     nodes: Tensor, labels: Tensor, columns: Sequence[str], recipes: Mapping[str, Recipe] = RECIPES, *, seed: int = 0
 ) -> dict[str, Direction]:
     """Directions of all ``recipes`` from ``nodes`` (N,4,D) and ``labels`` (N,len(columns)) with CelebA's names."""
 
-    def column(recipe: Recipe) -> Tensor:
-        values = labels[:, list(columns).index(recipe.label)].double()
-        return 1 - values if recipe.inverted else values
-
     made: dict[str, Direction] = {}
     for name, recipe in recipes.items():
-        others = {other: column(recipes[other]) for other in recipe.remove}
-        made[name] = fit(nodes, column(recipe), name, recipe, confounders=others, seed=seed)
+        others = {other: column(labels, columns, recipes[other]) for other in recipe.remove}
+        made[name] = fit(nodes, column(labels, columns, recipe), name, recipe, confounders=others, seed=seed)
     return made
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from data import container
 from data.datasets import FaceSet, labelled, load_faces, pictures
 from encoders.attributes import CELEBA_ATTRIBUTES
-from iafaces.directions import RECIPES, Direction, Recipe, fit_all, to_state
+from iafaces.directions import RECIPES, Direction, Recipe, column, fit_all, split, to_state
 from iafaces.editing import Autoencoder
 from workbench.component_networks import directions_beside, open_file
 from workbench.errors import BadRequest
@@ -125,11 +125,14 @@ def run(
     model = network.module.to(device)
     data = data_of(body, Path(faces))
     index = np.unique(np.linspace(0, len(data.names) - 1, min(limit, len(data.names))).astype(int))
+    labels = torch.from_numpy(data.labels[index])
+    for name, recipe in recipes.items():
+        # Told before the faces are read, which takes minutes with a large network.
+        split(column(labels, CELEBA_ATTRIBUTES, recipe), name, seed=seed)
     if cache or "cache" in body["data"]:
         nodes = embeddings(model, training_faces(body, Path(faces), model.size, cache), index, device)
     else:
         nodes = streamed(model, data, index, device)
-    labels = torch.from_numpy(data.labels[index])
     made = fit_all(nodes, labels, CELEBA_ATTRIBUTES, recipes, seed=seed)
     state, facts = to_state(made)
     source = content_hash(labels, "\n".join(data.names[i] for i in index))[:16]
