@@ -25,6 +25,8 @@ def deidentify(options: argparse.Namespace) -> int:
     """De-identify photos and report what a recogniser says before and after."""
     inputs = collect(options.photos)
     folder = Path(options.out)
+    if any(photo.resolve().parent == folder.resolve() for photo in inputs.photos):
+        raise BadRequest(f"--out '{folder}' holds the photos themselves; name another folder for the results.")
     found = places(inputs, str(folder) + "/", ".png")
     outputs = {photo: place for photo, place in found.items() if place is not None}
     settings = DonorSettings(options.mode, options.threshold, options.strength, options.k, options.gallery)
@@ -36,7 +38,8 @@ def deidentify(options: argparse.Namespace) -> int:
         complain(
             "Verified by the recogniser that the swap was trained with, which flatters; name another with --judge."
         )
-    people = People(None if options.people is None else Path(options.people), engine.store.network("identity").id)
+    kept = Path(options.people or f"{options.key}.people.json")
+    people = People(kept, engine.store.network("identity").id)
     job = Deidentifier(
         engine,
         options.method,
@@ -46,6 +49,7 @@ def deidentify(options: argparse.Namespace) -> int:
         same=options.same,
         verify=options.verify,
         crop=options.crop,
+        told_apart=options.told_apart,
     )
     with Ledger(folder, "deidentify") as ledger:
         for name, value in asdict(settings).items():
@@ -53,13 +57,15 @@ def deidentify(options: argparse.Namespace) -> int:
         ledger.note("method", options.method)
         ledger.note("family", engine.family)
         ledger.note("crop", options.crop)
+        ledger.note("told_apart", options.told_apart)
         ledger.note("same", options.same)
         ledger.note("verify", options.verify)
         ledger.note("weights", list(job.weights))
         failed = tell(job.run(outputs, key, people, ledger), ledger, options.json)
         report = ledger.noted("report")
         after = report["after"]
-        text = f"{report['people']} people; {after['count']} results, mean similarity to the own photo {after['mean']}"
+        alike = "" if after["mean"] is None else f", mean similarity to the own photo {after['mean']}"
+        text = f"{report['people']} people; {after['count']} results{alike}"
         emit({"report": report, "failed": failed}, text, options.json)
     return 1 if failed else 0
 

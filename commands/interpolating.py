@@ -14,7 +14,7 @@ from commands.swapping import aligned_of
 from idswap.swap import Strengths
 from workbench.clips import write_gif, write_mp4
 from workbench.contact import ContactSheet
-from workbench.errors import BadImage, BadRequest
+from workbench.errors import BadImage, BadRequest, FacetError
 from workbench.export import Provenance, save_image
 from workbench.face import content_hash, to_uint8
 from workbench.ledger import Ledger
@@ -37,7 +37,16 @@ def interpolate(options: argparse.Namespace) -> int:
     weights = swapping.weights(options.method)
     request = request_of(options.method, Strengths(), what="interpolate")
 
+    failed: list[Mapping[str, str]] = []
+
     def work(folder: Path) -> tuple[Mapping[str, Any], str]:
+        try:
+            return one(folder)
+        except FacetError as error:
+            failed.append({"input": str(folder), "error": str(error)})
+            raise
+
+    def one(folder: Path) -> tuple[Mapping[str, Any], str]:
         way = triple(_pictures(folder))
         faces = [aligned_of(engine, path, options.aligned) for path in (way.kept, way.start, way.end)]
         place = out / folder.name if folder != root else out
@@ -64,9 +73,10 @@ def interpolate(options: argparse.Namespace) -> int:
             frames.append(shown(swapping, picture, way.moves, faces[0], options.crop))
             strip.put(0, at, to_uint8(picture))
             save_image(pictures[at], frames[-1], provenance)
-        # An earlier, longer set of frames would otherwise end in pictures of another path.
-        for old in set(place.glob("frame_[0-9][0-9][0-9].png")) - set(pictures):
-            old.unlink()
+        # An earlier, longer set of frames would otherwise end in pictures of another path; no other files are ours.
+        earlier = ledger.earlier(last)
+        for at in range(options.frames, 0 if earlier is None else int(earlier.get("frames", 0))):
+            (place / f"frame_{at:03d}.png").unlink(missing_ok=True)
         save_image(place / "sheet.png", strip.pixels, provenance)
         write_gif(place / "animation.gif", frames, 1 / options.fps, provenance)
         write_mp4(last, frames, options.fps, provenance)
@@ -89,7 +99,9 @@ def interpolate(options: argparse.Namespace) -> int:
         for name in ("method", "family", "frames", "space", "fps", "crop"):
             ledger.note(name, getattr(options, name))
         ledger.note("weights", list(weights))
-        return each(sets, work, options.json)
+        status = each(sets, work, options.json)
+        ledger.note("failed", failed)
+        return status
 
 
 def _sets(root: Path) -> list[Path]:

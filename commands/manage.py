@@ -97,15 +97,18 @@ def train(options: argparse.Namespace) -> int:
 
 def benches() -> tuple[str, ...]:
     """Names of the measurements: the modules ``evaluation/bench_NAME.py``."""
-    return tuple(sorted(p.stem.removeprefix("bench_") for p in (ROOT / "evaluation").glob("bench_*.py")))
+    stems = (p.stem.removeprefix("bench_") for p in (ROOT / "evaluation").glob("bench_*.py"))
+    return tuple(sorted(stem.replace("_", "-") for stem in stems))
 
 
 def bench(options: argparse.Namespace) -> int:
     """Measure one thing and print medians."""
-    name = options.name.replace("-", "_")
+    name = options.name.replace("_", "-")
     if name not in benches():
         raise BadRequest(f"There is no measurement called '{options.name}'; there are: {', '.join(benches())}.")
-    module = import_module(f"evaluation.bench_{name}")
+    if options.repeats is not None and options.repeats < 1:
+        raise BadRequest(f"A measurement is taken at least once; --repeats {options.repeats} was given.")
+    module = import_module(f"evaluation.bench_{name.replace('-', '_')}")
     asked = {key: value for key in ("repeats", "faces") if (value := getattr(options, key, None)) is not None}
     if "faces" in asked and "faces" not in inspect.signature(module.run).parameters:
         raise BadRequest(f"The measurement '{options.name}' takes no faces; leave --faces out.")

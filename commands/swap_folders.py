@@ -14,29 +14,30 @@ from workbench.errors import BadRequest
 from workbench.ledger import Ledger
 from workbench.pairing import match
 from workbench.swap_folders import Failed, FolderSwaps, Made, Order
-from workbench.swapping import Swapping
+from workbench.swapping import Swapping, checked
 
 
 def swap_dirs(options: argparse.Namespace) -> int:
     """All combinations, and a contact sheet."""
-    identities, attributes = (collect([name]).photos for name in (options.identities, options.attributes))
     out = _folder(options.out, options)
+    identities, attributes = (collect([name]).photos for name in (options.identities, options.attributes))
     with Ledger(out, "swap-dirs") as ledger:
         job = _job(options, ledger)
         sheet = out / "sheet.png"
         failed = tell(job.all(identities, attributes, out, sheet), ledger, options.json)
         made = None if job.sheet is None else str(job.sheet)
         ledger.note("sheet", made)
-        body = {"sheet": made, "rows": len(attributes), "columns": len(identities), "failed": failed}
-        size = f"{len(attributes)} x {len(identities)} pictures, {failed} failed"
+        rows, columns = job.shape
+        body = {"sheet": made, "rows": rows, "columns": columns, "failed": failed}
+        size = f"{rows} x {columns} pictures, {failed} failed"
         emit(body, f"{made}: {size}" if made else f"No sheet: {size}", options.json)
     return 1 if failed else 0
 
 
 def swap_pairs(options: argparse.Namespace) -> int:
     """Photos of one name; those without a partner are named."""
-    found = match(collect([options.identities]).photos, collect([options.attributes]).photos)
     out = _folder(options.out, options)
+    found = match(collect([options.identities]).photos, collect([options.attributes]).photos)
     with Ledger(out, "swap-pairs") as ledger:
         unmatched = {
             "identities_alone": [str(path) for path in found.only_first],
@@ -61,7 +62,7 @@ def swap_pairs(options: argparse.Namespace) -> int:
 
 def _job(options: argparse.Namespace, ledger: Ledger) -> FolderSwaps:
     engine = engine_of(options)
-    strengths = Strengths(options.identity_strength, options.attribute_strength)
+    strengths = checked(Strengths(options.identity_strength, options.attribute_strength))
     order = Order(options.method, strengths, options.base, options.crop)
     job = FolderSwaps(engine, Swapping(engine), order, lambda p: aligned_of(engine, p, options.aligned), ledger)
     ledger.note("method", options.method)
@@ -93,6 +94,8 @@ def _folder(name: str, options: argparse.Namespace) -> Path:
     if folder.is_file():
         raise BadRequest(f"--out '{folder}' is a file, and the results need a folder; name a folder.")
     for source in (options.identities, options.attributes):
+        if not Path(source).exists():
+            raise BadRequest(f"There is no folder '{source}'; name one with photos.")
         if Path(source).resolve() == folder.resolve():
             raise BadRequest(f"--out '{folder}' holds the photos themselves; name another folder for the results.")
     return folder

@@ -24,7 +24,7 @@ def strengths() -> argparse.ArgumentParser:
     """How much of each source."""
     options = argparse.ArgumentParser(add_help=False)
     options.add_argument(
-        "--identity-strength", type=float, default=1.0, metavar="S", help=f"0 own to 1 the other's; {RANGE}"
+        "--identity-strength", type=float, default=1.0, metavar="S", help=f"0 own to 1 the whole swap; {RANGE}"
     )
     options.add_argument(
         "--attribute-strength",
@@ -75,7 +75,15 @@ def add(commands: Commands, plain: argparse.ArgumentParser) -> None:
     nobody.add_argument("--strength", type=float, default=75.0, metavar="DEGREES", help="how far 'rotate' turns")
     nobody.add_argument("--k", type=int, default=5, help="donors that 'k-same' averages (default: 5)")
     nobody.add_argument("--gallery", type=int, default=64, metavar="N", help="generated faces to choose them from")
-    nobody.add_argument("--people", metavar="FILE", help="keep persons and donors for later calls (private)")
+    nobody.add_argument(
+        "--people", metavar="FILE", help="persons and donors of all calls, private as the key (default: beside the key)"
+    )
+    nobody.add_argument(
+        "--told-apart",
+        choices=("faces", "names", "one"),
+        default="faces",
+        help="people by their faces (default), by file names that differ in the number at the end alone, or one person",
+    )
     nobody.add_argument("--same", type=float, default=0.4, help="similarity from which two photos show one person")
     nobody.add_argument("--verify", type=float, default=0.4, help="similarity from which a face counts as recognised")
     nobody.add_argument("--judge", metavar="FILE", help="a recogniser that took no part in the training")
@@ -84,7 +92,7 @@ def add(commands: Commands, plain: argparse.ArgumentParser) -> None:
     video.add_argument("--video", required=True, metavar="CLIP", help="the clip that gets the new face")
     video.add_argument("--out", required=True, metavar="OUT", help="video to write, .mp4")
     video.add_argument(
-        "--identity-strength", type=float, default=1.0, metavar="S", help=f"0 own to 1 the other's; {RANGE}"
+        "--identity-strength", type=float, default=1.0, metavar="S", help=f"0 own to 1 the whole swap; {RANGE}"
     )
     video.add_argument(
         "--attribute-strength", type=float, default=1.0, metavar="S", help=f"0 the photo's to 1 the clip's; {RANGE}"

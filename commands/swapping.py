@@ -16,7 +16,7 @@ from workbench.errors import BadRequest, NoFace
 from workbench.export import Provenance, check_place, form_of, save_image
 from workbench.face import AlignedFace, Face, to_tensor
 from workbench.images import load_image
-from workbench.swapping import Swapping, described
+from workbench.swapping import Swapping, checked, described
 
 
 def swap(options: argparse.Namespace) -> int:
@@ -29,7 +29,7 @@ def swap(options: argparse.Namespace) -> int:
     check_place(out)
     engine = engine_of(options)
     swapping = Swapping(engine)
-    strengths = Strengths(options.identity_strength, options.attribute_strength)
+    strengths = checked(Strengths(options.identity_strength, options.attribute_strength))
 
     clock = Clock()
     with clock.stage("align identity"):

@@ -61,9 +61,12 @@ def members(zips: Sequence[Path]) -> Iterator[tuple[str, bytes]]:
 def load_faces(zips: Sequence[Path | str], labels: Path | str, size: int, cache: Path | str | None = None) -> FaceSet:
     """Decode all pictures of ``zips`` at ``size`` px (area filter); with ``cache`` the result is kept as .npy there.
 
-    A picture without a row in ``labels`` is left out.
+    A picture without a row in ``labels`` is left out. Raises BadImage where a file is not there.
     """
     paths = [Path(z) for z in zips]
+    for path in (*paths, Path(labels)):
+        if not path.is_file():
+            raise BadImage(f"The data set's file '{path}' is not there; name the folder that holds it.")
     kept, rows = labelled(paths, labels)
     key = hashlib.sha256("|".join(f"{p.name}:{p.stat().st_size}" for p in paths).encode()).hexdigest()[:12]
     stored = Path(cache) / f"faces-{size}-{key}.npy" if cache else None

@@ -6,6 +6,7 @@ A shard is a folder with ``shard.json`` and blocks ``block-00000.safetensors`` o
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -56,7 +57,8 @@ def write(path: Path, data: bytes) -> None:
         part.write_bytes(data)
         os.replace(part, path)
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
         raise CannotWrite(
             f"'{path}' could not be written ({error.strerror}); free some space and start again."
         ) from error

@@ -25,6 +25,7 @@ from evaluation.swap_report import table
 from idswap.swap import Strengths
 from workbench.engine import Engine
 from workbench.errors import BadRequest, MissingWeights
+from workbench.export import check_place
 from workbench.judges import judge_of
 from workbench.swapping import METHODS, Base, Swapping, checked
 
@@ -56,6 +57,8 @@ class Plan:
         if not 0 <= self.seed < 1 << 20:
             raise BadRequest(f"--seed lies between 0 and {(1 << 20) - 1}; {self.seed} was given.")
         checked(self.strengths)
+        if self.sheet is not None:
+            check_place(self.sheet)
         if self.faces is None and not self.generated:
             raise BadRequest("There is nothing to measure: give photos with --faces, or leave out --no-generated.")
         if self.weights is not None and not any(self.weights.glob("*_mapper.safetensors")):

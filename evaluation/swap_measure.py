@@ -33,22 +33,28 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, eq=False)
 class Side:
-    """The pictures (N,3,S,S) of one side of all pairs, their faces, projections, and what was read off them."""
+    """The pictures (N,3,S,S) of one side of all pairs, their faces, projected where that is possible, and what was read off them."""
 
-    faces: tuple[Face, ...]
+    faces: tuple[Face | AlignedFace, ...]
     images: Tensor
     readings: tuple[Reading, ...]
 
 
 def side(engine: Engine, readers: Readers, faces: Sequence[AlignedFace | Face]) -> Side:
-    """Project and read ``faces``."""
-    projected = tuple(face if isinstance(face, Face) else engine.project(face, "encoder") for face in faces)
+    """Project ``faces``, where the family can, and read them."""
+    able = "projector" in engine.store.family.records
+    projected = tuple(face if isinstance(face, Face) or not able else engine.project(face, "encoder") for face in faces)
     images = torch.stack([to_tensor(aligned(face).image) for face in faces])
     return Side(projected, images, tuple(read(readers, image, engine.device) for image in images))
 
 
 def swapped(
-    swapping: Swapping, method: str, base: Base, who: Sequence[Face], what: Sequence[Face], strengths: Strengths
+    swapping: Swapping,
+    method: str,
+    base: Base,
+    who: Sequence[Face | AlignedFace],
+    what: Sequence[Face | AlignedFace],
+    strengths: Strengths,
 ) -> tuple[Tensor, dict[str, list[float]]]:
     """Results (N,3,S,S) as they would be written, and seconds per pair of both encodings and of the rest."""
     images, seconds = [], {"encode": [], "swap": []}
@@ -96,10 +102,12 @@ def measure_pairs(
         "results": {},
     }
     # What the numbers are worth: the attribute picture left alone, and its projection, which is as good as w can be.
-    projections = torch.stack([face.image for face in what.faces])
-    unchanged = what.images, what.readings
-    projected = projections, tuple(read(readers, image, engine.device) for image in projections)
-    for name, (images, readings) in {"attribute_picture": unchanged, "projection": projected}.items():
+    known_for = {"attribute_picture": (what.images, what.readings)}
+    rendered = [face.image for face in what.faces if isinstance(face, Face)]
+    projections = torch.stack(rendered) if len(rendered) == len(what.faces) else None
+    if projections is not None:
+        known_for["projection"] = projections, tuple(read(readers, image, engine.device) for image in projections)
+    for name, (images, readings) in known_for.items():
         scores = scored(images, readings, who, what, readers, engine.device, known)
         body["references"][name] = _told(scores)
     if readers.features is not None:

@@ -82,10 +82,10 @@ def cell(found: Mapping[str, Any], path: Sequence[str]) -> str:
 
 
 def save_sheet(
-    path: Path, who: Tensor, what: Tensor, projections: Tensor, results: Mapping[str, Tensor], family: str
+    path: Path, who: Tensor, what: Tensor, projections: Tensor | None, results: Mapping[str, Tensor], family: str
 ) -> None:
-    """The first pairs, one row each: identity, attributes, projection of the latter, every result. Raises CannotWrite."""
-    columns = [who, what, projections, *results.values()]
+    """The first pairs, one row each: identity, attributes, projection of the latter if any, every result. Raises CannotWrite."""
+    columns = [who, what, *([] if projections is None else [projections]), *results.values()]
     sheet = ContactSheet(min(len(who), SHOWN), len(columns))
     for row in range(min(len(who), SHOWN)):
         for at, images in enumerate(columns):

@@ -87,7 +87,7 @@ PAPER = Preset(
 _OURS = Weights(
     classifier=0.03, region=0.02, delta=0.1, others=0.02, tint=10.0, features=0.05, global_mse=1.0
 )  # fmt: skip
-_OURS_GLOBAL = Weights(classifier=0.02, delta=0.1, others=0.02, tint=10.0, features=0.05, global_mse=0.5)
+_OURS_GLOBAL = Weights(classifier=0.03, delta=0.1, others=0.02, tint=10.0, features=0.03, global_mse=0.2)
 FAST = Preset(
     "fast", start="projection", reconstruction=150, from_projection=130, edit=45, edit_global=60, noise=0, rate=0.08,
     relative=True, ramp=(0.05, 0.25), dynamic=40, look_every=10, whole=True, coarse=0.0, drawn_noise=False,

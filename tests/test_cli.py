@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +202,14 @@ def test_a_place_that_cannot_be_written_is_told_before_any_work(
     sealed = tmp_path / "sealed"
     sealed.mkdir()
     # Whoever may write everywhere runs these tests too, so the answer of the system is played.
-    allowed = os.access
-    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != sealed and allowed(path, mode))
+    temporary = tempfile.TemporaryFile
+
+    def played(dir: Path) -> Any:
+        if Path(dir) == sealed:
+            raise PermissionError(13, "Permission denied")
+        return temporary(dir=dir)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", played)
     monkeypatch.setattr(Engine, "detect", lambda *_: pytest.fail("work began"))
     sources = ["--identities", photo, "--attributes", photo] if command == "swap-dirs" else [photo]
     if command == "swap-dirs":
@@ -263,6 +269,15 @@ def test_unknown_trainings_and_measurements_name_what_there_is(capsys: pytest.Ca
     assert "no training called 'nothing'" in capsys.readouterr().err
     assert cli.main(["bench", "nothing"]) == 1
     assert "slider" in capsys.readouterr().err
+
+
+def test_a_bench_of_no_repeats_is_refused_and_names_are_said_as_they_are_typed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert cli.main(["bench", "slider", "--repeats", "0"]) == 1
+    assert "at least once" in capsys.readouterr().err
+    assert cli.main(["bench", "nothing"]) == 1
+    assert "mask-edit" in capsys.readouterr().err
 
 
 def test_bench_prints_one_object(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

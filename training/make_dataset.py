@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import math
 import multiprocessing
 import os
 import queue
@@ -19,9 +18,10 @@ from safetensors import safe_open
 from torch import Tensor
 
 from data.swap_layouts import LAYOUTS
-from data.swap_sets import BLOCK, block_file, png, read_about, write, write_about, write_block
+from data.swap_sets import ABOUT, BLOCK, block_file, png, read_about, write, write_about, write_block
 from stylegan2.generator import Generator
 from workbench.errors import BadRequest, FacetError
+from workbench.export import check_place
 from workbench.face import to_uint8
 from workbench.manifest import open_family
 from workbench.weights import Store
@@ -166,16 +166,22 @@ def check(job: Job, maker: Maker) -> None:
         raise BadRequest(f"There is no layout '{job.layout}'; there are: {', '.join([*LAYOUTS, SHARD])}.")
     if job.count < 1 or job.batch < 1:
         raise BadRequest(f"A data set needs at least one picture and one per batch, not {job.count} and {job.batch}.")
-    if not math.isfinite(job.psi):
-        raise BadRequest(f"The truncation must be a number, not {job.psi}.")
+    if not 0 <= job.psi <= 2:
+        raise BadRequest(f"The truncation lies between 0 and 2 (1 is none), and {job.psi:g} was asked for.")
+    if job.out.is_file():
+        raise BadRequest(f"--out '{job.out}' is a file, and a data set needs a folder; name a folder.")
+    check_place(job.out / ABOUT)
     mirrored = job.layout in LAYOUTS and LAYOUTS[job.layout].mirrored
     old = read_about(job.out)
     about = maker.about()
     if old is not None:
         kept = {name: old.get(name) for name in about}
         if kept != about or (mirrored and old.get("count") != job.count):
+            other = [f"{n} {kept[n]}" for n in about if kept[n] != about[n]]
+            other += [f"count {old.get('count')}"] if mirrored and old.get("count") != job.count else []
             raise BadRequest(
-                f"'{job.out}' holds a data set of other settings ({kept}); continue with those or name another folder."
+                f"'{job.out}' holds a data set of other settings ({', '.join(other)}); continue with those or name another "
+                "folder."
             )
     elif job.out.is_dir() and any(path.suffix != ".part" for path in job.out.iterdir()):
         raise BadRequest(f"'{job.out}' is not empty and says nothing of a data set; name another folder.")

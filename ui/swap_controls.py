@@ -84,9 +84,10 @@ def strengths() -> tuple[float, float]:
         (
             "Identity strength",
             "swap_identity_strength",
-            "0 keeps the attribute picture's own, 1 takes the identity picture's, above it is exaggerated",
-            "At 0 the attribute picture keeps its own identity, at 1 it has the other's; above 1 what sets the two apart "
-            "is exaggerated. Identities are mixed along the sphere.",
+            "0 keeps the attribute picture's own, 1 is the whole swap, above it is exaggerated",
+            "At 0 the attribute picture keeps its own identity, at 1 nothing of it is left; above 1 what sets the two apart "
+            "is exaggerated. Identities are mixed along the sphere. Nitzan's starter network still carries some of the own "
+            "person at the other's identity, which it reaches at 0.8, so that 1 goes a little past it.",
         ),
         (
             "Attribute strength",

@@ -7,21 +7,24 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from idswap.swap import Codes, Strengths
-from workbench.donors import Donors, DonorSettings, grouped, keyed_seed, mean_row
+from workbench.donors import Donors, DonorSettings, grouped, keyed_seed, mean_row, named
 from workbench.engine import Engine
 from workbench.errors import BadRequest, FacetError
-from workbench.export import Provenance, save_image, write
+from workbench.export import Provenance, check_place, save_image, write
 from workbench.face import AlignedFace, content_hash, to_tensor, to_uint8
 from workbench.judges import Judge, five_points
 from workbench.ledger import Ledger
 from workbench.swap_folders import Failed, Made, failure
 from workbench.swapping import Swapping, request_of
+
+TellApart = Literal["faces", "names", "one"]
+"""How people are told apart: by the recogniser, by the names of their files, or not at all: all photos show one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +43,8 @@ class People:
 
     def __init__(self, path: Path | None, recogniser: str) -> None:
         self.path, self.recogniser = path, recogniser
+        if path is not None:
+            check_place(path)
         self.rows: list[Tensor] = []
         self.seeds: list[int] = []
         if path is None or not path.is_file():
@@ -85,6 +90,7 @@ class Deidentifier:
         same: float = 0.4,
         verify: float = 0.4,
         crop: bool = False,
+        told_apart: TellApart = "faces",
     ) -> None:
         for what, number in (("same", same), ("verify", verify)):
             if not -1 <= number <= 1:
@@ -93,6 +99,7 @@ class Deidentifier:
         self.swapping = Swapping(engine)
         self.donors = Donors(self.swapping, name, settings)
         self.settings, self.same, self.verify, self.crop = settings, same, verify, crop
+        self.told_apart = told_apart
         self.weights = self.swapping.weights(name)
         # The seed stays out of it: with it, a turned identity could be turned back.
         self.request = request_of(name, Strengths(), what="deidentify")
@@ -116,7 +123,7 @@ class Deidentifier:
             except Exception as error:
                 yield failure(path, error)
         groups: dict[int, list[Seen]] = defaultdict(list)
-        for one, person in zip(seen, grouped([s.embedding for s in seen], self.same, people.rows), strict=True):
+        for one, person in zip(seen, self.people_of(seen, people), strict=True):
             groups[person].append(one)
         before, after = [], []
         for person in sorted(groups):
@@ -141,6 +148,26 @@ class Deidentifier:
                 yield made
         people.save()
         ledger.note("report", self.report(len(groups), before, after))
+
+    def people_of(self, seen: Sequence[Seen], people: People) -> list[int]:
+        """Number of the person on each photo; those of ``people`` come first.
+
+        Where the caller says whose photos they are, a group is somebody known when its mean face is.
+        """
+        if self.told_apart == "faces":
+            return grouped([s.embedding for s in seen], self.same, people.rows)
+        groups = named([s.path.stem for s in seen]) if self.told_apart == "names" else [0] * len(seen)
+        means = [
+            mean_row([s.embedding for s, g in zip(seen, groups, strict=True) if g == group])
+            for group in range(max(groups, default=-1) + 1)
+        ]
+        numbers: list[int] = []
+        for mean in means:
+            near = [float(row @ mean) if at not in numbers else -1.0 for at, row in enumerate(people.rows)]
+            best = max(range(len(near)), key=near.__getitem__, default=-1)
+            new = len(people.rows) + sum(n >= len(people.rows) for n in numbers)
+            numbers.append(new if best < 0 or near[best] < self.same else best)
+        return [numbers[group] for group in groups]
 
     def one(self, seen: Seen, person: int, donor: Tensor, output: Path, ledger: Ledger) -> Made:
         """One photo with the donor's identity, written unless it is there."""

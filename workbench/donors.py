@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -69,6 +70,12 @@ def grouped(embeddings: Sequence[Tensor], same: float, known: Sequence[Tensor] =
             sums[best] = sums[best] + row
         people.append(best)
     return people
+
+
+def named(names: Sequence[str]) -> list[int]:
+    """Number of the person of each file stem: those that are equal up to a number at the end show one, in order of appearance."""
+    known: dict[str, int] = {}
+    return [known.setdefault(re.sub(r"[\s_.-]*\d*$", "", name) or name, len(known)) for name in names]
 
 
 def mean_row(rows: Sequence[Tensor]) -> Tensor:

@@ -135,18 +135,27 @@ def read_request(data: bytes) -> EditRequest | None:
 
 
 def check_place(path: Path | str) -> None:
-    """Whether a file could be made at ``path``, before the work for it begins; makes nothing. Raises CannotWrite."""
+    """Whether a file could be made at ``path``, before the work for it begins; leaves nothing. Raises CannotWrite."""
     path = Path(path)
+    if path.is_dir():
+        raise CannotWrite(f"'{path}' is a folder, and a file is to be written; add a name to it.")
     place = next(folder for folder in path.absolute().parents if folder.exists())
     if not place.is_dir():
         raise CannotWrite(f"'{path}' cannot be written, as '{place}' is a file and no folder; choose another place.")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise CannotWrite(f"'{path}' cannot be written, as '{place}' allows no new files; choose another place.")
+    try:
+        tempfile.TemporaryFile(dir=place).close()  # permissions alone do not tell
+    except OSError as error:
+        reason = error.strerror or error
+        raise CannotWrite(
+            f"'{path}' cannot be written, as '{place}' takes no new files ({reason}); choose another place."
+        ) from error
 
 
 def write(path: Path | str, data: bytes) -> None:
     """Write ``data`` to ``path`` atomically. Raises CannotWrite; an older file there is then still whole."""
     path = Path(path)
+    if path.is_dir():
+        raise CannotWrite(f"'{path}' is a folder, and a file is to be written; add a name to it.")
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

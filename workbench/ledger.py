@@ -49,6 +49,11 @@ class Ledger:
         self._items[name] = entry
         return {name: value for name, value in entry.items() if name != "key"}
 
+    def earlier(self, output: Path) -> Mapping[str, Any] | None:
+        """What an earlier call said about ``output``, whatever it made it with; None when it knew nothing of it."""
+        entry = self._before.get(self._name(output))
+        return entry if isinstance(entry, dict) else None
+
     def add(self, output: Path, key: str, body: Mapping[str, Any]) -> None:
         """Note a finished output."""
         self._items[self._name(output)] = {**body, "key": key}
@@ -79,6 +84,9 @@ class Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and not self._items:
+            return  # Nothing came of this call: what an earlier one noted stays as it is.
         if kind is None:
-            self._before = {}
+            # Of an earlier call what is still there stays known, whether this one asked for it or not.
+            self._before = {n: e for n, e in self._before.items() if (self.path.parent / n).exists()}
         self.save()

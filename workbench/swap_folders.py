@@ -74,8 +74,16 @@ class FolderSwaps:
         checked(order.strengths)
         self.engine, self.swapping, self.order, self.read, self.ledger = engine, swapping, order, read, ledger
         self.weights = swapping.weights(order.method)
+        # A result changes with these too: where the face ends, and with what it began.
+        self.helpers = tuple(
+            engine.store.network(kind).id
+            for kind, used in (("parser", not order.crop), ("projector", order.base == "photo"))
+            if used and kind in engine.store.family.records
+        )
         self.request = request_of(order.method, order.strengths, order.base)
         self.sheet: Path | None = None
+        self.shape = (0, 0)
+        """Attribute photos and identities that could be used, once ``all`` is through."""
 
     def source(self, path: Path) -> Source:
         """The identity in ``path``, encoded."""
@@ -117,12 +125,14 @@ class FolderSwaps:
                     continue
                 output = out / rows[path] / f"{columns[who]}.png"
                 try:
-                    made, shown = self.one(sources[who], face, path, output)
-                    table.put(row + 1, at + 1, shown)
+                    made, picture = self.one(sources[who], face, path, output, shown=True)
+                    assert picture is not None
+                    table.put(row + 1, at + 1, picture)
                     yield made
                 except Exception as error:
                     yield failure(output, error)
             self.engine.forget()
+        self.shape = (len(rows) - len(unused), len(sources))
         if len(unused) == len(rows):
             return
         missing = {at + 1 for at, path in enumerate(columns) if path not in sources}
@@ -138,7 +148,7 @@ class FolderSwaps:
                 yield failure(who, error)
                 continue
             try:
-                yield self.one(source, self.attributes(what), what, out / f"{what.stem}.png")[0]
+                yield self.one(source, self.attributes(what), what, out / f"{what.stem}.png", shown=False)[0]
             except Exception as error:
                 yield failure(what, error)
             self.engine.forget()
@@ -148,23 +158,27 @@ class FolderSwaps:
         face = self.read(path)
         return self.engine.project(face, "encoder") if self.order.base == "photo" else face
 
-    def one(self, who: Source, what: Face | AlignedFace, path: Path, output: Path) -> tuple[Made, np.ndarray]:
-        """One swap, written to ``output`` unless it is there, and its face (S,S,3) for a sheet."""
+    def one(
+        self, who: Source, what: Face | AlignedFace, path: Path, output: Path, *, shown: bool
+    ) -> tuple[Made, np.ndarray | None]:
+        """One swap, written to ``output`` unless it is there, and where it is to be ``shown`` its face (S,S,3)."""
         order, aligned = self.order, _aligned(what)
         if output.resolve() in (who.path.resolve(), path.resolve()):
             raise BadRequest(f"'{output}' is one of the photos itself; choose another folder for the results.")
-        key = order.key(self.weights, who.hash, _hash(aligned))
+        key = order.key(self.weights, *self.helpers, who.hash, _hash(aligned))
         before = self.ledger.made(output, key)
+        if before is not None and not shown:
+            return Made(output, before, kept=True), None
         result = self.swapping.swap_codes(order.method, who.codes, what, order.strengths, base=order.base)
-        shown = to_uint8(result.image)
+        face = to_uint8(result.image)
         if isinstance(what, Face) and order.base == "photo":
-            shown = self.swapping.place(what, result, crop=True, base="photo")
+            face = self.swapping.place(what, result, crop=True, base="photo")
         if before is not None:
-            return Made(output, before, kept=True), shown
-        pixels = shown if order.crop else self.swapping.place(what, result, base=order.base)
+            return Made(output, before, kept=True), face
+        pixels = face if order.crop else self.swapping.place(what, result, base=order.base)
         save_image(output, pixels, Provenance(result.request, self.engine.family, self.weights))
         # The sources' readings are kept: only the result is read anew.
-        seen = self.engine.embedding(to_tensor(shown))
+        seen = self.engine.embedding(to_tensor(face))
         own = self.engine.embedding(to_tensor(aligned.image))
         body = {
             "identity": str(who.path),
@@ -175,7 +189,7 @@ class FolderSwaps:
             "output": str(output),
         }
         self.ledger.add(output, key, body)
-        return Made(output, body, kept=False), shown
+        return Made(output, body, kept=False), face
 
 
 def _aligned(face: Face | AlignedFace) -> AlignedFace:

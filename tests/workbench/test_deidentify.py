@@ -17,10 +17,15 @@ from encoders.compact import IdentityNet
 from tests.tiny_family import ARCH
 from tests.workbench.test_swapping import photo, write_swapping
 from workbench import readout
-from workbench.donors import Donors, DonorSettings, grouped, keyed_seed, mean_row
+from workbench.deidentify import Deidentifier, People, TellApart
+from workbench.donors import Donors, DonorSettings, grouped, keyed_seed, mean_row, named
 from workbench.engine import Engine
 from workbench.errors import BadRequest
 from workbench.export import read_provenance
+from workbench.images import load_image
+from workbench.judges import judge_of
+from workbench.ledger import Ledger
+from workbench.swap_folders import Made
 from workbench.swapping import Swapping
 
 
@@ -128,6 +133,58 @@ def test_the_command_keeps_donors_and_reports(manifest: Path, tmp_path: Path, ca
     assert cli.main(again) == 0
     capsys.readouterr()
     assert np.array_equal(np.asarray(Image.open(tmp_path / "again" / "c.png")), c)
+
+
+def test_people_are_told_apart_as_the_caller_says(manifest: Path, tmp_path: Path):
+    assert named(["Ann_0001", "Bo_1", "Ann_0002", "7", "7", "Bo-12"]) == [0, 1, 0, 2, 2, 1]
+    engine = Engine(family_file=manifest)
+    judge = judge_of(engine, other_judge(tmp_path))
+    paths = [photo(tmp_path / f"{name}.png", i) for i, name in enumerate(("Ann_1", "Ann_2", "Bo_1"))]
+
+    def numbers(told_apart: TellApart, people: People, same: float = 0.999999) -> list[int]:
+        job = Deidentifier(
+            engine,
+            "nitzan",
+            DonorSettings(threshold=1.0),
+            judge,
+            read=lambda path: engine.use_aligned(load_image(path)),
+            same=same,
+            told_apart=told_apart,
+        )
+        outputs = {path: tmp_path / told_apart / path.name for path in paths}
+        with Ledger(tmp_path / told_apart, "x") as ledger:
+            made = [one for one in job.run(outputs, b"k" * 32, people, ledger) if isinstance(one, Made)]
+        by_name = {Path(one.body["input"]).stem: one.body["person"] for one in made}
+        return [by_name[path.stem] for path in paths]
+
+    recogniser = engine.store.network("identity").id
+    assert len(set(numbers("faces", People(None, recogniser)))) == 3
+    people = People(None, recogniser)
+    assert numbers("names", people) == [0, 0, 1]
+    assert numbers("names", people) == [0, 0, 1]  # known by now
+    assert len(people.rows) == 2
+    assert numbers("one", People(None, recogniser)) == [0, 0, 0]
+
+
+def test_a_later_call_finds_the_donors_by_what_lies_beside_the_key(
+    manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    first = photo(photos / "Ann_1.png", 1)
+    key, out = tmp_path / "key", tmp_path / "out"
+    words = ["--out", str(out), "--key", str(key), "--aligned", "--crop", "--threshold", "1", "--same", "0.9"]
+    words += ["--told-apart", "one", "--manifest", str(manifest)]
+    assert cli.main(["deidentify", str(first), *words]) == 0
+    before = (out / "Ann_1.png").read_bytes()
+    photo(photos / "Ann_2.png", 1)
+    assert cli.main(["deidentify", str(photos), *words]) == 0
+    assert (out / "Ann_1.png").read_bytes() == before
+    assert (tmp_path / "key.people.json").stat().st_mode & 0o777 == 0o600
+    capsys.readouterr()
+    words[1] = str(photos)
+    assert cli.main(["deidentify", str(photos), *words]) == 1
+    assert "the photos themselves" in capsys.readouterr().err
 
 
 def test_a_judge_from_the_training_is_refused(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):

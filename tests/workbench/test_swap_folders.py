@@ -20,7 +20,7 @@ from workbench.images import load_image
 from workbench.ledger import Ledger
 from workbench.pairing import distinct_names, match
 from workbench.swap_folders import FolderSwaps, Made, Order
-from workbench.swapping import Swapping, described
+from workbench.swapping import Base, Swapping, described
 
 
 @pytest.fixture(scope="module")
@@ -186,6 +186,49 @@ def test_a_stopped_job_keeps_what_it_had_not_reached(tmp_path: Path):
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert Ledger(tmp_path, "job").made(tmp_path / "b.png", "k") is not None
+
+
+def test_a_call_that_fails_at_once_leaves_what_an_earlier_one_noted(
+    folders: tuple[Path, Path], manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    out = tmp_path / "out"
+    command = words("swap-dirs", folders, out, manifest)
+    assert cli.main(command) == 0
+    before = (out / "manifest.json").read_text()
+    assert cli.main([*command, "--identity-strength", "9"]) == 1
+    assert (out / "manifest.json").read_text() == before
+    assert cli.main([*words("swap-dirs", folders, tmp_path / "new", manifest), "--identity-strength", "9"]) == 1
+    assert not (tmp_path / "new").exists()
+    assert cli.main(words("swap-dirs", (tmp_path / "nowhere", folders[1]), out, manifest)) == 1
+    assert "no folder" in capsys.readouterr().err
+
+
+def test_a_later_call_on_other_photos_keeps_what_is_still_there(tmp_path: Path):
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / name).write_bytes(b"x")
+    with Ledger(tmp_path, "job") as ledger:
+        ledger.add(tmp_path / "a.png", "k", {"n": 1})
+        ledger.add(tmp_path / "b.png", "k", {"n": 2})
+    (tmp_path / "b.png").unlink()
+    with Ledger(tmp_path, "job") as ledger:
+        assert ledger.earlier(tmp_path / "a.png") == {"n": 1, "key": "k"}
+        assert ledger.earlier(tmp_path / "c.png") is None
+        ledger.add(tmp_path / "c.png", "k", {"n": 3})
+    assert set(json.loads((tmp_path / "manifest.json").read_text())["outputs"]) == {"a.png", "c.png"}
+
+
+def test_a_result_depends_on_what_finds_the_face(folders: tuple[Path, Path], manifest: Path, tmp_path: Path):
+    engine = Engine(family_file=manifest)
+    swapping = Swapping(engine)
+
+    def helpers(base: Base, crop: bool) -> tuple[str, ...]:
+        order = Order("zhou", Strengths(), base, crop=crop)
+        return FolderSwaps(engine, swapping, order, lambda _: pytest.fail("read"), Ledger(tmp_path, "x")).helpers
+
+    projector = engine.store.network("projector").id
+    assert helpers("photo", True) == (projector,)
+    assert helpers("w", True) == ()
+    assert set(helpers("photo", False)) >= {projector}
 
 
 def test_a_sheet_stays_within_its_bound():

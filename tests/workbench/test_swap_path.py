@@ -47,8 +47,8 @@ def test_both_ends_are_included():
 
 @pytest.mark.parametrize("name", ["nitzan", "zhou"])
 @pytest.mark.parametrize("space", ["z", "w"])
-def test_the_ends_are_the_plain_swaps(name: str, space, manifest: Path, tmp_path: Path):
-    engine = Engine(family_file=manifest)
+def test_the_ends_are_the_plain_swaps(name: str, space, tmp_path: Path):
+    engine = Engine(family_file=write_swapping(tmp_path / "family", gain=1.25))
     swapping = Swapping(engine)
     faces = {
         role: engine.use_aligned(load_image(photo(tmp_path / f"{role}.png", i)))
@@ -120,3 +120,17 @@ def test_a_second_call_makes_what_is_missing_and_leaves_nothing_over(
     assert (out / "faces" / "frame_001.png").is_file()
     assert not call(3)
     assert sorted(p.name for p in (out / "faces").glob("frame_*")) == [f"frame_00{i}.png" for i in range(3)]
+
+
+def test_frames_of_others_are_left_alone(manifest: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for i, file in enumerate(("id_1", "id_2", "attr")):
+        photo(tmp_path / f"{file}.png", i)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "frame_007.png").write_bytes(b"of a film")
+    command = ["interpolate", str(tmp_path), "--out", str(out), "--aligned", "--manifest", str(manifest), "--frames"]
+    for frames in (5, 3):
+        assert cli.main([*command, str(frames)]) == 0
+        assert (out / "frame_007.png").read_bytes() == b"of a film"
+        assert len(list(out.glob("frame_00[0-6].png"))) == frames
+    capsys.readouterr()
