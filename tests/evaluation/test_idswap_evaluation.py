@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import tomllib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -179,6 +181,21 @@ def test_generated_faces_are_fixed_and_distinct(manifest: Path):
         assert isinstance(b, Face)
         assert torch.equal(a.image, b.image)
     assert not torch.equal(first.others, other.others)
+
+
+def test_a_family_without_a_projector_is_measured_in_w(manifest: Path, photos: Path, tmp_path: Path):
+    family = tomllib.loads(manifest.read_text())
+    assert "projector" in family["starter"]["files"]
+    text = re.sub(r"\[starter\.files\.projector\]\n(?:[^\[\n].*\n|\n)*", "", manifest.read_text())
+    shutil.copytree(manifest.parent / "tiny", tmp_path / "tiny")
+    (tmp_path / manifest.name).write_text(text)
+    engine = Engine(family_file=tmp_path / manifest.name)
+    sheet = tmp_path / "sheet.png"
+    plan = idswap.Plan(pairs=3, methods=("zhou",), bases=("w",), faces=photos, generated=False, sheet=sheet)
+    found = idswap.measure(engine, plan)["sets"]["photos"]
+    assert set(found["references"]) == {"attribute_picture"}
+    assert found["results"]["zhou/w"]["identity"]["similarity"]["n"] >= 2
+    assert (tmp_path / "sheet-photos.png").is_file()
 
 
 def test_no_identity_at_all_leaves_the_attribute_pictures(manifest: Path):
