@@ -179,15 +179,7 @@ class Engine:
         else:
             first = self.project(aligned, "encoder", cancel=cancel)
             with lock(self._device):
-                refiner = projection.Refiner(
-                    generator,
-                    self._store.module("identity"),
-                    self._store.module("attributes"),
-                    first.latent.code.to(self._device),
-                    self._store.latent_avg(),
-                    target.to(self._device),
-                    projection.Settings(steps=steps),
-                )
+                refiner = projection.refiner(self._store, self._device, first.latent.code, target, steps)
             code = projection.refine(refiner, steps, self._device, progress, cancel)
         latent = Latent(code.float().cpu().clone(), self.generator_id, projector.id)
         return self._face(aligned, latent, target, mode, started)
@@ -203,11 +195,8 @@ class Engine:
     def _render(self, code: Tensor) -> Tensor:
         generator = self._store.generator()
         with lock(self._device):
-            return (
-                resized(projection.render(generator, code[None].to(self._device)).float(), self.size)[0]
-                .clamp(-1, 1)
-                .cpu()
-            )
+            image = projection.render(generator, code[None].to(self._device)).float()
+            return resized(image, self.size)[0].clamp(-1, 1).cpu()
 
     def face_from_code(self, latent: Latent, name: str = "code") -> Face:
         """Render a saved code as a face of its own, its picture being the photo. Raises WrongSpace."""
@@ -226,12 +215,7 @@ class Engine:
 
     def random_face(self, seed: int, truncation: float = 0.7) -> Face:
         """A generated face, the same for the same ``seed``. ``truncation`` 0 is the mean face, 1 the full range."""
-        generator = self._store.generator()
-        z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed))
-        with lock(self._device), torch.no_grad():
-            mean = self._store.latent_avg()
-            w = generator.map(z.to(self._device))
-            code = (mean + truncation * (w - mean)).float().cpu().clone()
+        code = projection.drawn(self._store, self._device, seed, truncation)
         return self.face_from_code(Latent(code, self.generator_id, "mapping"), f"random face {seed}")
 
     def sample_faces(self) -> tuple[Face, ...]:

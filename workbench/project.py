@@ -19,6 +19,7 @@ from stylegan2.generator import Generator
 from workbench.devices import lock
 from workbench.editor import Cancel, Progress
 from workbench.errors import BadCheckpoint, Cancelled
+from workbench.weights import Store
 
 MAX_FEATURE_LEVELS = 4
 
@@ -119,6 +120,24 @@ class Refiner:
         if not isinstance(self.attributes, AttributeNet):
             return []
         return self.attributes.features(image)[:MAX_FEATURE_LEVELS]
+
+
+def refiner(store: Store, device: torch.device, start: Tensor, target: Tensor, steps: int) -> Refiner:
+    """A refiner with the networks of ``store`` from the code ``start`` (L,512) towards ``target`` (3,S,S)."""
+    guides = store.module("identity"), store.module("attributes")
+    settings = Settings(steps=steps)
+    return Refiner(store.generator(), *guides, start.to(device), store.latent_avg(), target.to(device), settings)
+
+
+@torch.no_grad()
+def drawn(store: Store, device: torch.device, seed: int, truncation: float) -> Tensor:
+    """The code (L,512) on the CPU of the face that ``seed`` gives, ``truncation`` of the way from the mean face."""
+    generator = store.generator()
+    z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed))
+    with lock(device):
+        mean = store.latent_avg()
+        w = generator.map(z.to(device))
+        return (mean + truncation * (w - mean)).float().cpu().clone()
 
 
 def refine(refiner: Refiner, steps: int, device: torch.device, progress: Progress, cancel: Cancel) -> Tensor:
