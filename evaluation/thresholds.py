@@ -71,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{name:22} {threshold:.2f} {right:.2f}")
     state, _ = container.load(a.classifier)
     thresholds = {name: threshold for name, (threshold, _) in found.items()}
-    container.save(a.classifier, state, {**header, "thresholds": thresholds, "thresholds_of": len(photos)})
+    right = {name: round(share, 3) for name, (_, share) in found.items()}
+    told = {"thresholds": thresholds, "thresholds_of": len(photos), "right_at_thresholds": right}
+    container.save(a.classifier, state, {**header, **told})
     return 0
 
 

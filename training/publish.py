@@ -86,7 +86,7 @@ def card(name: str, path: Path, report: Mapping[str, Any], machine: str) -> str:
             shown = ", ".join(map(str, value)) if isinstance(value, list) else value
             lines.append(f"| {key.replace('_', ' ')} | {shown} |")
     lines += [f"| machine | {machine} |", "", "## Measured", ""]
-    lines += measured(name, report) or [
+    lines += measured(name, header, report) or [
         "See the tables of the generator's and the flow's cards; this file was measured with them."
     ]
     lines += ["", "## Known failures", "", FAILURES[name], ""]
@@ -99,8 +99,25 @@ def card(name: str, path: Path, report: Mapping[str, Any], machine: str) -> str:
     return "\n".join(lines)
 
 
-def measured(name: str, report: Mapping[str, Any]) -> list[str]:
-    """The part of the report that belongs on the card of ``name``."""
+def thresholds(header: Mapping[str, Any]) -> list[str]:
+    """The balanced thresholds of a classifier, where they were measured."""
+    if "thresholds" not in header:
+        return []
+    lines = [
+        "",
+        f"Balanced thresholds on {header['thresholds_of']:,} validation faces (`python -m evaluation.thresholds`): read above it, as many "
+        "faces with the attribute as without it are right. Rare attributes are hardly ever read above one half, and edits of masked "
+        "editing and components are judged here.",
+        "",
+        "| attribute | threshold | right |",
+        "|---|---|---|",
+    ]
+    right = header["right_at_thresholds"]
+    return lines + [f"| {name} | {value:.2f} | {right[name]:.2f} |" for name, value in header["thresholds"].items()]
+
+
+def measured(name: str, header: Mapping[str, Any], report: Mapping[str, Any]) -> list[str]:
+    """What was measured of ``name``: the part of the report, or the header, that belongs on its card."""
     if name in ("generator", "projector"):
         keys = ("l1", "l2", "ssim", "ms_ssim", "identity", "frechet_judge_truncation_0.8")
         rows = [f"| {k.replace('_', ' ')} | {report[k]} |" for k in keys if k in report]
@@ -127,7 +144,8 @@ def measured(name: str, report: Mapping[str, Any]) -> list[str]:
                     lines.append(f"| {attribute} | {strength} | " + " | ".join(f"{c:.3f}" for c in cells) + " |")
         return lines
     if name in ("attributes", "judge"):
-        return ["Accuracy on 1,500 CelebA-HQ validation faces, mean over the 40 attributes: see the table above."]
+        said = "Accuracy on 1,500 CelebA-HQ validation faces, mean over the 40 attributes: see the table above."
+        return [said, *thresholds(header)]
     if name == "identity":
         return ["Mean cosine to the teacher on 1,000 faces kept from training: see the table above."]
     return []
