@@ -127,6 +127,9 @@ def _components(commands: Commands, engine: argparse.ArgumentParser, plain: argp
     transfer.add_argument(
         "--blend", type=float, default=1.0, help="0 keeps the target, 1 takes the reference (default)"
     )
+    transfer.add_argument(
+        "--as-drawn", action="store_true", help="do not fit a residual's borrowed part to the light around it"
+    )
     transfer.add_argument("--out", metavar="OUT", help="file to write; for several targets a folder")
     transfer.add_argument("--face", type=int, default=0, metavar="N", help="which face, 0 is the largest (default)")
     transfer.add_argument("--aligned", action="store_true", help="the pictures are aligned faces already")

@@ -9,7 +9,7 @@ from pathlib import Path
 from commands.faces import Result, _aligned, engine_of
 from commands.photos import Clock, collect, each, emit, places
 from data import container
-from iafaces.controls import REACH
+from iafaces.controls import REACH, SEAMS
 from iafaces.editing import OUTPUT_MODES
 from iafaces.editor import ComponentsEditor
 from iafaces.regions import COMPONENTS, rows_of
@@ -130,6 +130,7 @@ def transfer(options: argparse.Namespace) -> int:
     def work(editor: ComponentsEditor, face: Face) -> tuple[EditRequest, EditResult]:
         values = {f"borrow_{COMPONENTS[row]}": options.blend for row in rows}
         values["output"] = float(OUTPUT_MODES.index(options.output_mode))
+        values["seam"] = float(SEAMS.index("as drawn" if options.as_drawn else "fitted"))
         lender = read(partner[str(current[0])])
         # The request names its reference, so that the app says what is missing when it opens the result.
         name = engine.references.lend(lender.aligned)

@@ -17,6 +17,7 @@ REACH = 4.0
 
 PLACES = {"l_eye": "eye on the left", "r_eye": "eye on the right", "nose": "nose", "mouth": "mouth"}
 SWITCH = ("off", "on")
+SEAMS = ("fitted", "as drawn")
 
 
 def own(attribute: str, component: str) -> str:
@@ -26,11 +27,13 @@ def own(attribute: str, component: str) -> str:
 
 @dataclass(frozen=True)
 class Order:
-    """A request in the network's terms: strengths per attribute and component, blends per component, output."""
+    """A request in the network's terms: strengths per attribute and component, blends per component, output, and whether what
+    is borrowed is levelled."""
 
     strengths: Mapping[str, tuple[float, ...]]
     blends: tuple[float, ...]
     output: OutputMode
+    level: bool
 
     @property
     def neutral(self) -> bool:
@@ -117,6 +120,19 @@ def spec(directions: Mapping[str, Direction]) -> EditorSpec:
             help="Residual adds the change to the face, decoded shows the network's own picture, difference the change.",
         )
     )
+    controls.append(
+        Control(
+            "seam",
+            "Borrowed parts",
+            0,
+            1,
+            0,
+            1,
+            choices=SEAMS,
+            advanced=True,
+            help="Fitted takes the light around a borrowed part off what it changes, so that no patch is left; as drawn does not.",
+        )
+    )
     return EditorSpec(NAME, VERSION, "Components (IA-FaceS)", PAPER, tuple(controls), needs=(), takes=("reference",))
 
 
@@ -131,6 +147,7 @@ def order(values: Mapping[str, float], directions: Mapping[str, Direction]) -> O
         strengths=reach,
         blends=tuple(values[f"borrow_{name}"] for name in COMPONENTS),
         output=OUTPUT_MODES[round(values["output"])],
+        level=SEAMS[round(values["seam"])] == "fitted",
     )
 
 

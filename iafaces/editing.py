@@ -12,7 +12,7 @@ from torch import Tensor
 from encoders.compact import resized
 from iafaces.directions import Direction
 from iafaces.model import Code
-from iafaces.regions import COMPONENTS, soft_masks
+from iafaces.regions import COMPONENTS, soft_masks, surroundings
 
 OutputMode = Literal["residual", "decoded", "difference"]
 OUTPUT_MODES: tuple[OutputMode, ...] = ("residual", "decoded", "difference")
@@ -69,6 +69,21 @@ def residual(photo: Tensor, edited: Tensor, recon: Tensor, mask: Tensor) -> Tens
     return torch.where(mask > 0, (photo + mask * (edited - recon)).clamp(-1, 1), photo)
 
 
+def levelled(change: Tensor, rows: Sequence[int]) -> Tensor:
+    """``change`` (3,H,W) less a smooth picture of what it is around the boxes of ``rows``, where it then ends in nothing.
+
+    A borrowed part brings the light, beard or hair around it along, of which the box would cut a patch. What the border says
+    is carried inwards and taken off, as in gradient-domain cloning.
+    """
+    if not rows:
+        return change
+    size = change.shape[1]
+    inner = edit_mask(rows, size, feather=0.02, reach=-0.03).to(change)
+    around = surroundings(change[None], inner, sigma=0.05)[0]
+    # Wherever the residual's mask lets anything through; what other components change stays.
+    return torch.where(edit_mask(rows, size).to(change) > 0, change - around, change)
+
+
 def difference(edited: Tensor, recon: Tensor) -> Tensor:
     """(3,H,W) in [-1, 1]: black where nothing changed, white where a channel mean changed by half the range."""
     strength = (edited - recon).abs().mean(0, keepdim=True).clamp(0, 1)
@@ -84,12 +99,24 @@ def enlarged(image: Tensor, size: int) -> Tensor:
     return F.interpolate(image[None], (size, size), mode="bicubic", align_corners=False)[0]
 
 
-def composed(photo: Tensor, edited: Tensor, recon: Tensor, rows: Sequence[int], mode: OutputMode) -> Tensor:
-    """The picture (3,S,S) an edit shows for ``photo`` (3,S,S), from pictures (3,s,s) of the network's own size."""
+def composed(
+    photo: Tensor,
+    edited: Tensor,
+    recon: Tensor,
+    rows: Sequence[int],
+    mode: OutputMode,
+    level: Sequence[int] = (),
+) -> Tensor:
+    """The picture (3,S,S) an edit shows for ``photo`` (3,S,S), from pictures (3,s,s) of the network's own size.
+
+    The change in the components ``level`` of a residual ends in nothing at their border.
+    """
     size = photo.shape[1]
     edited, recon = enlarged(edited, size).to(photo), enlarged(recon, size).to(photo)
     if mode == "decoded":
         return edited.clamp(-1, 1)
     if mode == "difference":
         return difference(edited, recon)
+    if level:
+        edited = recon + levelled(edited - recon, level)
     return residual(photo, edited, recon, edit_mask(rows, size).to(photo))

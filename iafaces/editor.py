@@ -94,7 +94,8 @@ class ComponentsEditor:
             tell(0.6, "Drawing")
             edited = self._model.decode(Code(parts.code.content, nodes))[0] if rows else parts.recon
             tell(0.9, "Composing")
-            image = composed(face.image.to(self._device), edited, parts.recon, rows, asked.output)
+            level = tuple(i for i, blend in enumerate(asked.blends) if blend) if asked.level else ()
+            image = composed(face.image.to(self._device), edited, parts.recon, rows, asked.output, level)
             mask = edit_mask(rows, face.image.shape[1]) if asked.output == "residual" else None
             tell(0.95, "Composing")
         image = image.to(face.image)

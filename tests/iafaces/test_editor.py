@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from iafaces.editing import blended, composed, edit_mask
+from iafaces.editing import blended, composed, edit_mask, levelled
 from iafaces.editor import ComponentsEditor
+from iafaces.regions import BOXES
 from tests.iafaces import tiny
 from workbench.editor import EditRequest
 from workbench.errors import BadRequest
@@ -70,6 +71,34 @@ def test_a_larger_face_is_edited_at_its_own_size() -> None:
     assert out.shape == photo.shape
     assert torch.equal(out[:, edit_mask((3,), 64)[0] == 0], photo[:, edit_mask((3,), 64)[0] == 0])
     assert composed(photo, edited, recon, (3,), "decoded").shape == photo.shape
+
+
+def test_a_levelled_change_ends_in_nothing_and_keeps_what_is_inside() -> None:
+    size = 64
+    patch = torch.full((3, size, size), 0.4)  # the light that came along with a borrowed part
+    assert float((levelled(patch, (3,)) * edit_mask((3,), size)).abs().max()) < 0.02
+    spot = torch.zeros(3, size, size)
+    x0, y0, x1, y1 = (round(v * size) for v in BOXES[3])
+    middle = (slice(None), slice((y0 + y1) // 2 - 1, (y0 + y1) // 2 + 1), slice((x0 + x1) // 2 - 1, (x0 + x1) // 2 + 1))
+    spot[middle] = 0.8
+    assert torch.allclose(levelled(spot + patch, (3,))[middle], spot[middle], atol=0.1)
+    assert torch.equal(levelled(patch, ()), patch)
+    # What another component changes stays.
+    assert torch.equal(levelled(patch, (3,))[:, : size // 4], patch[:, : size // 4])
+
+
+def test_only_what_is_borrowed_is_levelled() -> None:
+    editor, face, other = tiny.editor(), tiny.face(0), tiny.face(1)
+    fitted, drawn = (
+        editor.edit(face, order(borrow_mouth=1.0, seam=seam), reference=other.target).image for seam in (0, 1)
+    )
+    assert not torch.equal(fitted, drawn)
+    moved = [editor.edit(face, order(mouth_open=2.0, seam=seam)).image for seam in (0, 1)]
+    assert torch.equal(*moved)
+    decoded = [
+        editor.edit(face, order(borrow_mouth=1.0, output=1, seam=seam), reference=other.target).image for seam in (0, 1)
+    ]
+    assert torch.equal(*decoded)
 
 
 def test_scores_and_edit_to_target_agree() -> None:

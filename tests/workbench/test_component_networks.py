@@ -122,7 +122,7 @@ def test_residual_and_difference_come_from_both_decodings(family: str, manifest:
     edited = published.transferred(which, read(a), read(b), [3])
     recon = published.transferred(which, read(a), read(b), [3], 0.0)
     out = tmp_path / "out.png"
-    assert transfer(manifest, family, a, b, out, "--component", "mouth") == 0
+    assert transfer(manifest, family, a, b, out, "--component", "mouth", "--as-drawn") == 0
     mask = edit_mask([3], 256)
     assert levels(out, (read(a) + mask * (edited - recon)).clamp(-1, 1)) <= 1
     beyond = (mask[0] == 0).numpy()
@@ -277,7 +277,7 @@ optional = true
     assert face.latent.generator == engine.generator_id
     assert not torch.equal(face.image, face.target)
     editor = create("iafaces", engine.store)
-    result = editor.edit(face, EditRequest("iafaces", "1", {"borrow_nose": 1.0}), reference=-face.target)  # type: ignore[call-arg]
+    result = editor.edit(face, EditRequest("iafaces", "1", {"borrow_nose": 1.0, "seam": 1.0}), reference=-face.target)  # type: ignore[call-arg]
     large = torch.nn.functional.interpolate(face.target[None], (1024, 1024), mode="bilinear", align_corners=False)
     edited, recon = (published.transferred(CAM_1024, large, -large, [2], blend) for blend in (1.0, 0.0))
     change = torch.nn.functional.avg_pool2d(edited - recon, 32)[0]
