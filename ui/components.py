@@ -162,21 +162,23 @@ def _advanced(spec: EditorSpec, history: History) -> None:
     style.small("Parts that the sliders for the whole face change:")
     for control in spec.controls:
         if control.name.startswith("edit_"):
-            key = f"switch/{control.name}"
-            on = controls.current_values(spec, history)[control.name] == 1
-            if st.session_state.get(key) != on:
-                st.session_state[key] = on
-            st.toggle(
-                parts.TITLES[control.where[0]],
-                key=key,
-                help=control.help,
-                on_change=_switch,
-                args=(spec, history, control, key),
-            )
+            _toggle(spec, history, control, parts.TITLES[control.where[0]], 1.0)
+    style.small("Borrowed parts:")
+    _toggle(spec, history, spec.control("seam"), "Fitted to the light around them", 0.0)
 
 
-def _switch(spec: EditorSpec, history: History, control: Control, key: str) -> None:
+def _toggle(spec: EditorSpec, history: History, control: Control, label: str, when_on: float) -> None:
+    """A switch for a control of two choices, 0 and 1, that is on at ``when_on``."""
+    key = f"switch/{control.name}"
+    on = controls.current_values(spec, history)[control.name] == when_on
+    if st.session_state.get(key) != on:
+        st.session_state[key] = on
+    args = (spec, history, control, key, when_on)
+    st.toggle(label, key=key, help=control.help, on_change=_switch, args=args)
+
+
+def _switch(spec: EditorSpec, history: History, control: Control, key: str, when_on: float) -> None:
     on = bool(st.session_state[key])
-    values = {**controls.current_values(spec, history), control.name: float(on)}
+    values = {**controls.current_values(spec, history), control.name: when_on if on else 1 - when_on}
     request = controls.request_of(spec, values, controls.current_reference(spec, history))
     steps.commit(request, f"{control.label}: {'on' if on else 'off'}")

@@ -48,10 +48,11 @@ def test_parts_are_borrowed_with_the_published_network(app: AppTest, machine: En
     calm(page.run())
     pills(page).set_value(["mouth"])
     calm(page.run())
+    calm(page.toggle(key="switch/seam").set_value(False).run())  # as published: the change as it is drawn
     found, face = work(page).history.current, work(page).face
     assert found is not None
     assert face is not None
-    assert dict(found.request.values) == {"borrow_mouth": 1.0}
+    assert dict(found.request.values) == {"borrow_mouth": 1.0, "seam": 1.0}
     image = machine.edit(face, found.request).image
     other = machine.references.find(found.request.reference)
     pair = face.target[None], other[None]
