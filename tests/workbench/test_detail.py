@@ -47,6 +47,28 @@ def test_a_very_large_change_is_another_surface() -> None:
     assert float(detail_gain(old - 0.9, old).max()) < 0.01
 
 
+def test_a_thing_of_its_own_pattern_hides_what_is_under_it_all_over() -> None:
+    size = 128
+    line = torch.sin(torch.arange(size) * 2 * torch.pi / 16) * 0.1
+    old = line.expand(3, size, size).contiguous()
+    new = old.clone()
+    frame = torch.zeros(size, size, dtype=torch.bool)
+    frame[44:84, 44:84] = True
+    inside = torch.zeros_like(frame)
+    inside[48:80, 48:80] = True
+    new[:, frame & ~inside] = -0.9  # a dark frame; what is in it is only a little darker
+    new[:, inside] = old[:, inside] - 0.2
+    gain = detail_gain(new, old)
+    assert float(gain[44:48, 44:84].max()) < 0.1
+    assert float(gain[48:51, 56:72].max()) < 0.2
+    assert float(gain[:24].min()) > 0.95
+    assert float(gain[:, :24].min()) > 0.95
+    # One point is chance: it takes nothing from around it.
+    dotted = old.clone()
+    dotted[:, 64, 64] += 0.3
+    assert float(detail_gain(dotted, old).min()) > 0.8
+
+
 def test_a_plain_picture_has_no_pattern_to_lose() -> None:
     plain = torch.zeros(3, SIZE, SIZE)
     assert float(detail_gain(plain - 0.3, plain).min()) > 0.99
