@@ -64,7 +64,7 @@ def test_an_edit_reports_itself_and_leaves_the_rest_alone(shell, tmp_path: Path)
     assert (status, err) == (0, "")
     assert line["steps"] == len(line["loss_trace"]) > 0
     assert set(line["judge"]) == {"smiling", "big_nose"}
-    assert {"before", "after", "success"} == set(line["judge"]["smiling"])
+    assert {"before", "after", "threshold", "success"} == set(line["judge"]["smiling"])
     assert line["stats"]["target_smiling"] == pytest.approx(0.95)
     assert line["stats"]["target_big_nose"] == pytest.approx(0.2)
     assert line["psnr_outside"] is None
