@@ -319,7 +319,7 @@ def find_faces(photo: Photo, backend: Backend) -> tuple[Detection, ...]:
     if not found:
         raise NoFace(
             f"No face was found in '{photo.name}'; use a photo in which the face is larger and seen from the front, "
-            "or mark the eyes, nose and mouth by hand."
+            "or a face that is cut out and aligned already."
         )
     return tuple(found)
 
