@@ -88,6 +88,20 @@ def attr(options: argparse.Namespace) -> int:
     if not editor_of(engine).attributes:
         raise component_networks.without_directions(engine.store.family)
 
+    editor = editor_of(engine)
+    for name in names:
+        whole, _, part = name.lower().replace(" ", "_").partition("@")
+        if whole not in editor.attributes or (part and part not in COMPONENTS):
+            raise BadRequest(
+                f"There is no attribute '{name}' of face parts; there are: {', '.join(editor.attributes)}."
+            )
+        where = editor.spec.control(name).where
+        if options.component and not {COMPONENTS[i] for i in rows_of(options.component)} & set(where):
+            raise BadRequest(
+                f"The attribute '{name}' shows in {', '.join(where)} and not in {', '.join(options.component)}; name a part that it "
+                "shows in."
+            )
+
     def work(editor: ComponentsEditor, face: Face) -> tuple[EditRequest, EditResult]:
         values: dict[str, float] = {"output": float(OUTPUT_MODES.index(options.output_mode))}
         for name, amount in zip(names, amounts, strict=True):

@@ -1,6 +1,6 @@
 """Masked editing by the presets ``paper`` and ``fast`` on the same faces and attributes, and a second attribute on one photo.
 
-python cli.py bench mask_edit --repeats 2 --json
+python cli.py bench mask-edit --repeats 2 --json
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from evaluation.maskfacegan import edit_once, mean
+from evaluation.swap_faces import pictures
 from workbench.engine import Engine
 from workbench.errors import BadRequest
 from workbench.face import Face
@@ -44,7 +45,8 @@ def run(
     time = "processor_seconds" if engine.device.type == "cpu" else "seconds"
     lines: dict[str, list[dict[str, Any]]] = {SLOW: [], QUICK: []}
     weaker: dict[float, list[dict[str, Any]]] = {intensity: [] for intensity in INTENSITIES}
-    for face in _faces(engine, repeats, faces):
+    chosen = _faces(engine, repeats, faces)
+    for face in chosen:
         for preset, found in lines.items():
             editor.forget()
             found += [edit_once(engine, editor, face, attribute, preset)[0] for attribute in attributes]
@@ -55,7 +57,7 @@ def run(
     told = {preset: _summary(found, time, len(attributes)) for preset, found in lines.items()}
     less = {intensity: _effect(found) for intensity, found in weaker.items()}
     return {
-        "faces": repeats,
+        "faces": len(chosen),
         "attributes": ", ".join(attributes),
         "family": engine.family,
         "size": engine.size,
@@ -72,8 +74,9 @@ def _faces(engine: Engine, count: int, folder: Path | str | None) -> list[Face]:
     if folder is None:
         samples = list(engine.sample_faces()[:count])
         return samples + [engine.random_face(seed) for seed in range(count - len(samples))]
-    paths = sorted(p for p in Path(folder).iterdir() if p.is_file())[:count]
-    return [engine.project(engine.use_aligned(load_image(path.read_bytes(), path.name))) for path in paths]
+    files = pictures(Path(folder))
+    names = files.names[:count]
+    return [engine.project(engine.use_aligned(load_image(files.read(name), Path(name).name))) for name in names]
 
 
 def matched(quick: Mapping[float, Mapping[str, Any]], success: float) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ A component is exchanged with the next face's. A good network changes that compo
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,7 @@ from training import distributed
 from training.components import ComponentsTask
 from training.ema import Ema
 from training.loop import Schedule, run
-from workbench.errors import BadRequest
+from workbench.errors import BadRequest, FacetError
 
 SIDE = 64
 DATA: Mapping[str, Any] = {
@@ -213,6 +214,15 @@ def trained(name: str, faces: Path, steps: int, folder: Path, data: Mapping[str,
     return task
 
 
+def written(path: Path) -> list[dict[str, Any]]:
+    """The lines of ``path``, but for one that was cut off by a crash."""
+    found = []
+    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
+        with contextlib.suppress(ValueError):
+            found.append(json.loads(line))
+    return found
+
+
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
     """The lines as Markdown."""
     head = (
@@ -238,19 +248,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     a = parser.parse_args(argv)
     if strangers := [name for name in a.variants if name not in VARIANTS]:
         raise BadRequest(f"There is no variant '{strangers[0]}'; there are: {', '.join(VARIANTS)}.")
-    lines = [json.loads(line) for line in a.out.read_text().splitlines()] if a.out.is_file() else []
+    about = {"steps": a.steps, "faces": str(a.faces), "count": a.count}
+    lines = [one for one in written(a.out) if {name: one.get(name) for name in about} == about]
     for name in a.variants:
-        if any(one["variant"] == name and one["steps"] == a.steps for one in lines):
+        if any(one["variant"] == name for one in lines):
             continue
         started = time.process_time()
         task = trained(name, a.faces, a.steps, a.out.parent / "component_ablation")
         photos = task.val.batch(np.arange(min(a.count, len(task.val)))).contiguous()
         found = measure(task.final, photos)
-        lines.append({"variant": name, "steps": a.steps, **found, "processor_seconds": time.process_time() - started})
+        lines.append({"variant": name, **about, **found, "processor_seconds": time.process_time() - started})
         keep_line(a.out, lines[-1])
-    print(table([one for one in lines if one["steps"] == a.steps]))
+    print(table(lines))
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except FacetError as error:
+        raise SystemExit(str(error)) from None

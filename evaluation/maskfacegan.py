@@ -29,7 +29,7 @@ from workbench.contact import ContactSheet
 from workbench.devices import lock
 from workbench.editor import EditRequest
 from workbench.engine import Engine
-from workbench.errors import BadRequest
+from workbench.errors import BadImage, BadRequest
 from workbench.export import Provenance, save_image
 from workbench.face import Face, content_hash, to_uint8
 from workbench.images import load_image
@@ -158,12 +158,18 @@ def measure(
     ident += f"+{content_hash(repr(PRESETS[preset]), repr(thresholds(engine)))[:8]}"
     lines = kept_lines(out, ident)
     done = {(one["file"], one["attribute"], one["preset"], one["seed"]) for one in lines}
+    left_out: dict[str, str] = {}
     shown = ContactSheet(min(len(names), SHEET_FACES), len(attributes) + 1)
     for at, name in enumerate(names):
         todo = [a for a in attributes if (name, control_name(a), preset, seed) not in done]
         if not todo and (sheet is None or at >= SHEET_FACES):
             continue
-        face = engine.project(engine.use_aligned(load_image(files.read(name), Path(name).name)))
+        try:
+            face = engine.project(engine.use_aligned(load_image(files.read(name), Path(name).name)))
+        except BadImage as error:
+            left_out[name] = str(error)
+            print(f"{at + 1} of {len(names)}: {error}", file=sys.stderr, flush=True)
+            continue
         row = [to_uint8(face.target)]
         for attribute in attributes if sheet is not None and at < SHEET_FACES else todo:
             found, image = edit_once(engine, editor, face, attribute, preset, seed)
@@ -190,7 +196,8 @@ def measure(
         "resolution": engine.size,
         "preset": preset,
         "seed": seed,
-        "faces": len(names),
+        "faces": len(names) - len(left_out),
+        "left_out": left_out,
         "threads": torch.get_num_threads(),
         "attributes": {f"{control_name(a)} ({region_of(a)})": summary(group) for a, group in groups.items() if group},
     }

@@ -117,7 +117,8 @@ def read_folder(folder: Path | str, size: int | None = None) -> tuple[Mapping[st
             continue
         found[path.stem] = image
     if not found:
-        raise BadImage(f"The folder '{folder}' holds no usable picture.")
+        why = f" ({bad[0]}; {len(bad)} left out)" if bad else ""
+        raise BadImage(f"The folder '{folder}' holds no usable picture{why}; pictures of one size in both folders are compared.")
     return found, tuple(bad)
 
 
@@ -125,8 +126,8 @@ def run_folders(
     names: Sequence[str], first: Path | str, second: Path | str, context: Context | None = None
 ) -> list[Result]:
     """Metrics ``names`` between two folders; pairs go by file stem, and files without a partner are listed as left out."""
-    a, bad_a = read_folder(first)
-    size = next(iter(a.values())).shape[2]
+    size = next(iter(read_folder(first)[0].values())).shape[2]
+    a, bad_a = read_folder(first, size)
     b, bad_b = read_folder(second, size)
     common = sorted(a.keys() & b.keys())
     lonely = [f"{n}: no partner" for n in sorted(a.keys() ^ b.keys())]

@@ -22,6 +22,7 @@ from data.datasets import load_faces
 from encoders.attributes import CELEBA_ATTRIBUTES
 from encoders.compact import AttributeNet
 from training.files import load_network
+from workbench.errors import FacetError
 
 GRID = np.arange(0.01, 1.0, 0.01)
 FEWEST = 20
@@ -78,4 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        raise SystemExit(main())
+    except FacetError as error:
+        raise SystemExit(str(error)) from None

@@ -130,7 +130,7 @@ def spec(directions: Mapping[str, Direction]) -> EditorSpec:
             1,
             choices=SEAMS,
             advanced=True,
-            help="Fitted takes the light around a borrowed part off what it changes, so that no patch is left; as drawn does not.",
+            help="Fitted takes the light around a borrowed part off what it changes, so that less of a patch is left; as drawn does not.",
         )
     )
     return EditorSpec(NAME, VERSION, "Components (IA-FaceS)", PAPER, tuple(controls), needs=(), takes=("reference",))

@@ -69,19 +69,17 @@ def residual(photo: Tensor, edited: Tensor, recon: Tensor, mask: Tensor) -> Tens
     return torch.where(mask > 0, (photo + mask * (edited - recon)).clamp(-1, 1), photo)
 
 
-def levelled(change: Tensor, rows: Sequence[int]) -> Tensor:
-    """``change`` (3,H,W) less a smooth picture of what it is around the boxes of ``rows``, where it then ends in nothing.
+def brought_along(change: Tensor, rows: Sequence[int]) -> Tensor:
+    """A smooth picture (3,H,W) of what ``change`` (3,H,W) is around the boxes of ``rows``, carried inwards; 0 elsewhere.
 
-    A borrowed part brings the light, beard or hair around it along, of which the box would cut a patch. What the border says
-    is carried inwards and taken off, as in gradient-domain cloning.
+    A borrowed part brings the light, beard or hair around it along, of which the box would cut a patch. Taken off the change, as
+    gradient-domain cloning does, it leaves little at the border.
     """
-    if not rows:
-        return change
     size = change.shape[1]
     inner = edit_mask(rows, size, feather=0.02, reach=-0.03).to(change)
     around = surroundings(change[None], inner, sigma=0.05)[0]
-    # Wherever the residual's mask lets anything through; what other components change stays.
-    return torch.where(edit_mask(rows, size).to(change) > 0, change - around, change)
+    # Whole where the residual's mask is more than a quarter; it ends softly, since other parts may change beside it.
+    return (4 * edit_mask(rows, size).to(change)).clamp(0, 1) * around
 
 
 def difference(edited: Tensor, recon: Tensor) -> Tensor:
@@ -105,11 +103,13 @@ def composed(
     recon: Tensor,
     rows: Sequence[int],
     mode: OutputMode,
+    borrowed: Tensor | None = None,
     level: Sequence[int] = (),
 ) -> Tensor:
     """The picture (3,S,S) an edit shows for ``photo`` (3,S,S), from pictures (3,s,s) of the network's own size.
 
-    The change in the components ``level`` of a residual ends in nothing at their border.
+    ``borrowed``: the picture with nothing but what is borrowed; of a residual what that brings along around the components
+    ``level`` is taken off, and what attributes change is left alone.
     """
     size = photo.shape[1]
     edited, recon = enlarged(edited, size).to(photo), enlarged(recon, size).to(photo)
@@ -117,6 +117,6 @@ def composed(
         return edited.clamp(-1, 1)
     if mode == "difference":
         return difference(edited, recon)
-    if level:
-        edited = recon + levelled(edited - recon, level)
+    if borrowed is not None and level:
+        edited = edited - brought_along(enlarged(borrowed, size).to(photo) - recon, level)
     return residual(photo, edited, recon, edit_mask(rows, size).to(photo))

@@ -89,13 +89,18 @@ class ComponentsEditor:
             if reference is not None and any(asked.blends):
                 nodes = blended(nodes, self._code(reference).nodes, asked.blends)
             tell(0.5, "Moving the components")
-            nodes = moved(nodes, self._directions, asked.strengths)
+            lent, nodes = nodes, moved(nodes, self._directions, asked.strengths)
             rows = changed(parts.code.nodes, nodes)
             tell(0.6, "Drawing")
             edited = self._model.decode(Code(parts.code.content, nodes))[0] if rows else parts.recon
             tell(0.9, "Composing")
-            level = tuple(i for i, blend in enumerate(asked.blends) if blend) if asked.level else ()
-            image = composed(face.image.to(self._device), edited, parts.recon, rows, asked.output, level)
+            borrowed, level = (
+                None,
+                changed(parts.code.nodes, lent) if asked.level and asked.output == "residual" else (),
+            )
+            if level:
+                borrowed = edited if torch.equal(lent, nodes) else self._model.decode(Code(parts.code.content, lent))[0]
+            image = composed(face.image.to(self._device), edited, parts.recon, rows, asked.output, borrowed, level)
             mask = edit_mask(rows, face.image.shape[1]) if asked.output == "residual" else None
             tell(0.95, "Composing")
         image = image.to(face.image)

@@ -181,4 +181,5 @@ def _switch(spec: EditorSpec, history: History, control: Control, key: str, when
     on = bool(st.session_state[key])
     values = {**controls.current_values(spec, history), control.name: when_on if on else 1 - when_on}
     request = controls.request_of(spec, values, controls.current_reference(spec, history))
-    steps.commit(request, f"{control.label}: {'on' if on else 'off'}")
+    said = control.choices[round(values[control.name])] if control.name == "seam" else "on" if on else "off"
+    steps.commit(request, f"{control.label}: {said}")

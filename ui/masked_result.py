@@ -61,7 +61,7 @@ def _verdict(outcome: Outcome) -> None:
     found, stats = outcome.judged, outcome.result.stats
     for name, one in found.asked.items():
         label = name.replace("_", " ").capitalize()
-        wanted = "there" if one.towards else "gone"
+        wanted = ("there" if one.towards else "gone") if one.crosses else ("stronger" if one.towards else "weaker")
         told = f"{label}: {readouts.percent(one.before)} → {readouts.percent(one.after)}"
         side = f"photos that have it read above {readouts.percent(one.threshold)}"
         if one.success:

@@ -30,18 +30,30 @@ MaskedEditor = MaskFaceGANEditor
 class Asked:
     """One attribute that was asked for: the judge's probabilities, and whether it says what was wanted afterwards.
 
-    ``threshold``: where the judge's reading counts as having the attribute; see ``evaluation.thresholds``.
+    ``target``: the probability that was asked for; ``threshold``: where the judge's reading counts as having the attribute, see
+    ``evaluation.thresholds``.
     """
 
     before: float
     after: float
-    towards: bool
+    target: float
     threshold: float = HALF
 
     @property
+    def towards(self) -> bool:
+        """Whether more of the attribute was asked for; a target at either end says so by itself."""
+        return self.target > HALF if abs(self.target - HALF) > 0.4 else self.target > self.before
+
+    @property
+    def crosses(self) -> bool:
+        """Whether the target lies on the other side of the threshold, as photos with and without the attribute do."""
+        return (self.target > self.threshold) == self.towards
+
+    @property
     def success(self) -> bool:
-        """Whether it reads as photos on the side that was asked for do."""
-        return (self.after > self.threshold) == self.towards
+        """Whether it reads as photos on the side that was asked for do; where less was asked for, whether half of it was reached."""
+        aim = self.threshold if self.crosses else (self.before + self.target) / 2
+        return (self.after > aim) == self.towards
 
     @property
     def over_half(self) -> bool:
@@ -95,8 +107,7 @@ def judged(engine: Engine, face: Face, result: EditResult) -> Judged:
     names = [a for a in CELEBA_ATTRIBUTES if result.request.values.get(control_name(a))]
     sides = thresholds(engine)
     asked = {
-        control_name(a): Asked(before[a], after[a], result.stats[f"target_{control_name(a)}"] > HALF, sides[a])
-        for a in names
+        control_name(a): Asked(before[a], after[a], result.stats[f"target_{control_name(a)}"], sides[a]) for a in names
     }
     others = [abs(after[n] - before[n]) for n in CELEBA_ATTRIBUTES if n not in names]
     inside = ones_like(result.image[:1], dtype=boolean) if result.mask is None else result.mask > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from maskfacegan import presets
 from maskfacegan.controls import value_of
 from tests.tiny_family import SIZE, write_family
 from workbench.engine import Engine
-from workbench.errors import BadRequest
+from workbench.errors import BadImage, BadRequest
 from workbench.masking import Asked, masked_editor, psnr
 
 
@@ -48,15 +49,26 @@ def faces(tmp_path: Path) -> Path:
 
 
 def test_success_is_the_judges_side_and_moving_counts_the_way_that_was_asked() -> None:
-    assert Asked(0.2, 0.7, True).success
-    assert not Asked(0.2, 0.4, True).success
-    rare = Asked(0.1, 0.3, True, threshold=0.25)
+    assert Asked(0.2, 0.7, 1.0).success
+    assert not Asked(0.2, 0.4, 1.0).success
+    rare = Asked(0.1, 0.3, 1.0, threshold=0.25)
     assert rare.success
     assert not rare.over_half
-    assert not Asked(0.1, 0.2, True, threshold=0.25).success
-    assert Asked(0.9, 0.3, False).success
-    assert Asked(0.9, 0.3, False).moved == pytest.approx(0.6)
-    assert Asked(0.2, 0.1, True).moved == pytest.approx(-0.1)
+    assert not Asked(0.1, 0.2, 1.0, threshold=0.25).success
+    assert Asked(0.9, 0.3, 0.0).success
+    assert Asked(0.9, 0.3, 0.0).moved == pytest.approx(0.6)
+    assert Asked(0.2, 0.1, 1.0).moved == pytest.approx(-0.1)
+    # A target between the reading and one half is a raise all the same, and has to cross the threshold if it lies beyond.
+    brows = Asked(0.01, 0.02, 0.4, threshold=0.22)
+    assert brows.towards
+    assert not brows.success
+    assert Asked(0.01, 0.3, 0.4, threshold=0.22).success
+    # One that stays on its side counts from half the way on.
+    young = Asked(0.3, 0.75, 0.8, threshold=0.85)
+    assert not young.crosses
+    assert young.success
+    assert not Asked(0.3, 0.5, 0.8, threshold=0.85).success
+    assert Asked(0.99, 0.98, 0.97).towards  # more of what is there already
 
 
 def test_psnr_is_of_the_named_pixels_and_none_when_they_are_the_same() -> None:
@@ -116,6 +128,19 @@ def test_a_sheet_shows_the_first_faces(manifest: Path, faces: Path, tmp_path: Pa
     engine = Engine("starter", "cpu", family_file=manifest)
     maskfacegan.measure(engine, faces, 2, ("Smiling",), "preview", sheet=sheet)
     assert Image.open(sheet).size == (2 * 256, 2 * 256)
+
+
+def test_a_broken_face_is_named_and_left_out(manifest: Path, faces: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "some"
+    shutil.copytree(faces, folder)
+    (folder / "0broken.png").write_bytes(b"no picture")
+    engine = Engine("starter", "cpu", family_file=manifest)
+    found = maskfacegan.measure(engine, folder, 9, ("Smiling",), "preview")
+    assert list(found["left_out"]) == ["0broken.png"]
+    assert found["faces"] == found["attributes"]["smiling (mouth)"]["n"] == len(list(faces.iterdir()))
+    (tmp_path / "none").mkdir()
+    with pytest.raises(BadImage, match="neither pictures nor"):
+        bench_mask_edit.run(1, manifest=manifest, faces=tmp_path / "none")
 
 
 def test_mistakes_are_sentences_and_the_method_is_in_the_list(faces: Path) -> None:

@@ -92,6 +92,12 @@ def test_networks_and_files_left_out_are_named(tmp_path: Path) -> None:
     (tmp_path / "c").mkdir()
     with pytest.raises(BadImage):
         registry.read_folder(tmp_path / "c")
+    (tmp_path / "c" / "small.png").write_bytes(data.getvalue())
+    with pytest.raises(BadImage, match="16x16 instead of 32x32"):
+        registry.run_folders(["mse"], tmp_path / "a", tmp_path / "c", context)
+    (tmp_path / "a" / "zsmall.png").write_bytes(data.getvalue())
+    (again, *_) = registry.run_folders(["mse"], tmp_path / "a", tmp_path / "b", context)
+    assert any("zsmall" in reason for reason in json.loads(again.to_json())["left_out"])
 
 
 def test_what_is_missing_is_said() -> None:

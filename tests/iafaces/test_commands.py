@@ -65,6 +65,25 @@ def test_attr_on_a_folder_with_a_broken_file(
     assert all(b["skipped"] for b in lines(capsys)[0])
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--attribute", "output"], "no attribute 'output'"),
+        (["--attribute", "edit_mouth"], "no attribute"),
+        (["--attribute", "borrow_nose"], "no attribute"),
+        (["--attribute", "mouth_open", "--component", "nose"], "shows in mouth and not in nose"),
+    ],
+)
+def test_what_is_no_attribute_or_shows_elsewhere_is_refused(
+    words: list[str], sentence: str, manifest: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.png"
+    call = ["attr", str(photos / "0.png"), "--aligned", "--strength", "2", "--out", str(out), *words]
+    assert cli.main([*call, "--manifest", str(manifest)]) == 1
+    assert sentence in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_transfer_writes_each_output_mode(
     manifest: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

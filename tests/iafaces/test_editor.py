@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
-from iafaces.editing import blended, composed, edit_mask, levelled
+from iafaces.editing import blended, brought_along, composed, edit_mask
 from iafaces.editor import ComponentsEditor
 from iafaces.regions import BOXES
 from tests.iafaces import tiny
@@ -73,18 +74,36 @@ def test_a_larger_face_is_edited_at_its_own_size() -> None:
     assert composed(photo, edited, recon, (3,), "decoded").shape == photo.shape
 
 
-def test_a_levelled_change_ends_in_nothing_and_keeps_what_is_inside() -> None:
+def test_what_a_part_brings_along_is_taken_off_and_what_is_inside_stays() -> None:
     size = 64
     patch = torch.full((3, size, size), 0.4)  # the light that came along with a borrowed part
-    assert float((levelled(patch, (3,)) * edit_mask((3,), size)).abs().max()) < 0.02
+    mask = edit_mask((3,), size)
+    left = mask * (patch - brought_along(patch, (3,)))
+    assert float((mask * patch).max()) > 0.39
+    assert float(left.max()) < 0.03
     spot = torch.zeros(3, size, size)
     x0, y0, x1, y1 = (round(v * size) for v in BOXES[3])
     middle = (slice(None), slice((y0 + y1) // 2 - 1, (y0 + y1) // 2 + 1), slice((x0 + x1) // 2 - 1, (x0 + x1) // 2 + 1))
     spot[middle] = 0.8
-    assert torch.allclose(levelled(spot + patch, (3,))[middle], spot[middle], atol=0.1)
-    assert torch.equal(levelled(patch, ()), patch)
-    # What another component changes stays.
-    assert torch.equal(levelled(patch, (3,))[:, : size // 4], patch[:, : size // 4])
+    assert torch.allclose((spot + patch - brought_along(spot + patch, (3,)))[middle], spot[middle], atol=0.1)
+    assert float(brought_along(patch, (3,))[:, mask[0] == 0].abs().max()) == 0
+
+
+def test_fitting_leaves_attributes_alone() -> None:
+    editor, face, other = tiny.editor(), tiny.face(0), tiny.face(1)
+
+    def edit(**values: float) -> Tensor:
+        return editor.edit(face, order(**values), reference=face.target).image
+
+    # Borrowed from the face itself nothing changes, so that there is nothing to fit either.
+    assert torch.allclose(edit(mouth_open=2.0, borrow_mouth=1.0), edit(mouth_open=2.0), atol=1e-6)
+    # A hundredth of another mouth is a hundredth of the change, fitted or not.
+    whole, little = (
+        editor.edit(face, order(mouth_open=2.0, borrow_mouth=blend), reference=other.target).image
+        for blend in (1.0, 0.01)
+    )
+    plain = edit(mouth_open=2.0)
+    assert float((little - plain).abs().max()) < 0.1 * float((whole - plain).abs().max())
 
 
 def test_only_what_is_borrowed_is_levelled() -> None:
