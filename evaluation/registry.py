@@ -118,7 +118,9 @@ def read_folder(folder: Path | str, size: int | None = None) -> tuple[Mapping[st
         found[path.stem] = image
     if not found:
         why = f" ({bad[0]}; {len(bad)} left out)" if bad else ""
-        raise BadImage(f"The folder '{folder}' holds no usable picture{why}; pictures of one size in both folders are compared.")
+        raise BadImage(
+            f"The folder '{folder}' holds no usable picture{why}; pictures of one size in both folders are compared."
+        )
     return found, tuple(bad)
 
 
