@@ -43,7 +43,7 @@ def mask_edit(options: argparse.Namespace) -> int:
     own = None if options.mask is None else _read_mask(Path(options.mask), engine.size)
     if own is not None and inputs.many:
         raise BadRequest("--mask belongs to one face; give one photo with it.")
-    done = {photo for photo, place in outputs.items() if inputs.many and place is not None and place.is_file()}
+    done = {photo for photo in inputs.photos if inputs.many and _there(outputs[photo]) and _there(masks[photo], True)}
     if done and not options.again:
         complain(
             f"{len(done)} of {len(inputs.photos)} results are there already and are left alone; --again makes them anew."
@@ -186,6 +186,11 @@ def _read_mask(path: Path, size: int) -> Tensor:
     if image.shape != (size, size):
         image = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA)
     return torch.from_numpy(image.astype(np.float32) / 255)[None]
+
+
+def _there(place: Path | None, unasked: bool = False) -> bool:
+    """Whether the file ``place`` is there; ``unasked`` where none is wanted."""
+    return unasked if place is None else place.is_file()
 
 
 def _write_mask(path: Path, mask: Tensor) -> None:

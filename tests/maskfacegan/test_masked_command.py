@@ -89,6 +89,10 @@ def test_a_folder_goes_on_where_it_stopped(shell, tmp_path: Path) -> None:
     assert status == 0
     assert [Path(line["input"]).name for line in lines] == ["b.png"]
     assert "1 of 2 results are there already" in err
+    # A result whose mask is asked for and missing is made again.
+    assert len(shell(*words, "--save-mask", tmp_path / "masks")[1]) == 2
+    assert len(list((tmp_path / "masks").glob("*.png"))) == 2
+    assert shell(*words, "--save-mask", tmp_path / "masks")[1] == []
     assert len(shell(*words, "--again")[1]) == 2
 
 
