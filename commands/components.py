@@ -85,10 +85,9 @@ def attr(options: argparse.Namespace) -> int:
         raise BadRequest("Give one --strength or --to for all attributes, or one for each.")
     amounts = wanted * len(names) if len(wanted) == 1 else wanted
     engine = engine_of(options)
-    if not editor_of(engine).attributes:
-        raise component_networks.without_directions(engine.store.family)
-
     editor = editor_of(engine)
+    if not editor.attributes:
+        raise component_networks.without_directions(engine.store.family)
     for name in names:
         whole, _, part = name.lower().replace(" ", "_").partition("@")
         if whole not in editor.attributes or (part and part not in COMPONENTS):

@@ -9,8 +9,6 @@ A component is exchanged with the next face's. A good network changes that compo
 from __future__ import annotations
 
 import argparse
-import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,14 +20,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from evaluation.components import decoded, irrelevant_mask, locality, per_pixel
-from evaluation.maskfacegan import keep_line
+from evaluation.lines import keep_line, leave, written
 from iafaces.model import Code, ComponentAutoencoder, ComponentEncoder, Gate, Level, Reader
 from iafaces.regions import BOXES, COMPONENTS, crop
 from training import distributed
 from training.components import ComponentsTask
 from training.ema import Ema
 from training.loop import Schedule, run
-from workbench.errors import BadRequest, FacetError
+from workbench.errors import BadRequest
 
 SIDE = 64
 DATA: Mapping[str, Any] = {
@@ -214,15 +212,6 @@ def trained(name: str, faces: Path, steps: int, folder: Path, data: Mapping[str,
     return task
 
 
-def written(path: Path) -> list[dict[str, Any]]:
-    """The lines of ``path``, but for one that was cut off by a crash."""
-    found = []
-    for line in path.read_text("utf-8").splitlines() if path.is_file() else ():
-        with contextlib.suppress(ValueError):
-            found.append(json.loads(line))
-    return found
-
-
 def table(lines: Sequence[Mapping[str, Any]]) -> str:
     """The lines as Markdown."""
     head = (
@@ -264,7 +253,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except FacetError as error:
-        raise SystemExit(str(error)) from None
+    leave(main)

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from encoders.attributes import CELEBA_ATTRIBUTES
+from evaluation.lines import keep_line, written
 from evaluation.swap_faces import pictures
 from maskfacegan.controls import control_name, region_of, value_of
 from maskfacegan.editor import MaskFaceGANEditor
@@ -125,24 +126,8 @@ def table(groups: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def kept_lines(path: Path | None, ident: str) -> list[dict[str, Any]]:
-    """The lines of ``path`` that these weights and settings (``ident``) made; a line cut off by a crash is done again."""
-    found = []
-    for line in path.read_text("utf-8").splitlines() if path is not None and path.is_file() else ():
-        try:
-            body = json.loads(line)
-        except ValueError:
-            continue
-        if body.get("weights") == ident:
-            found.append(body)
-    return found
-
-
-def keep_line(path: Path, line: Mapping[str, Any]) -> None:
-    """Add one line to ``path``, on a line of its own even after one that was cut off."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cut = path.is_file() and path.read_bytes()[-1:] not in (b"", b"\n")
-    with path.open("a", encoding="utf-8") as file:
-        file.write(("\n" if cut else "") + json.dumps(line) + "\n")
+    """The lines of ``path`` that these weights and settings (``ident``) made."""
+    return [one for one in written(path) if one.get("weights") == ident]
 
 
 def measure(

@@ -128,8 +128,11 @@ def run_folders(
     names: Sequence[str], first: Path | str, second: Path | str, context: Context | None = None
 ) -> list[Result]:
     """Metrics ``names`` between two folders; pairs go by file stem, and files without a partner are listed as left out."""
-    size = next(iter(read_folder(first)[0].values())).shape[2]
-    a, bad_a = read_folder(first, size)
+    a, bad_a = read_folder(first)
+    size = next(iter(a.values())).shape[2]
+    odd = [n for n, image in a.items() if image.shape[1:] != (size, size)]
+    bad_a = (*bad_a, *(f"{n}: {a[n].shape[2]}x{a[n].shape[1]} instead of {size}x{size}" for n in odd))
+    a = {n: image for n, image in a.items() if n not in odd}
     b, bad_b = read_folder(second, size)
     common = sorted(a.keys() & b.keys())
     lonely = [f"{n}: no partner" for n in sorted(a.keys() ^ b.keys())]

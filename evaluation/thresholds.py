@@ -21,8 +21,8 @@ from data import container
 from data.datasets import load_faces
 from encoders.attributes import CELEBA_ATTRIBUTES
 from encoders.compact import AttributeNet
+from evaluation.lines import leave
 from training.files import load_network
-from workbench.errors import FacetError
 
 GRID = np.arange(0.01, 1.0, 0.01)
 FEWEST = 20
@@ -79,7 +79,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        raise SystemExit(main())
-    except FacetError as error:
-        raise SystemExit(str(error)) from None
+    leave(main)

@@ -40,14 +40,14 @@ def detail_gain(edited: Tensor, unedited: Tensor) -> np.ndarray:
     def mean(x: np.ndarray) -> np.ndarray:
         return cv2.GaussianBlur(x, (0, 0), sigma, borderType=cv2.BORDER_REFLECT)
 
-    centre = mean(old)
-    together = mean(new * old) - mean(new) * centre
+    centre, moved = mean(old), mean(new)
+    together = mean(new * old) - moved * centre
     spread = np.maximum(mean(old * old) - centre * centre, 0)
     gain = (together + QUIET**2) / (spread + QUIET**2)
-    unexplained = np.sqrt(np.maximum(mean(new * new) - mean(new) ** 2 - together**2 / (spread + 1e-4), 0))
+    unexplained = np.sqrt(np.maximum(mean(new * new) - moved**2 - together**2 / (spread + 1e-4), 0))
     # Decided, since half of an eye behind glasses is worse than none; then smooth, since a jump would draw an edge of its own.
     stands = _step(gain, GONE, STAYS)
-    stands *= 1 - _step(np.abs(mean(new) - centre), SHADE, COVER)
+    stands *= 1 - _step(np.abs(moved - centre), SHADE, COVER)
     stands *= 1 - _step(unexplained, LIKE, NEW)
     gone = (1 - stands).astype(np.float32)
     # A thing that hides the old pattern is found at its edges first, and hides it everywhere. Single points are chance.
