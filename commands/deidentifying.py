@@ -39,6 +39,10 @@ def deidentify(options: argparse.Namespace) -> int:
             "Verified by the recogniser that the swap was trained with, which flatters; name another with --judge."
         )
     kept = Path(options.people or f"{options.key}.people.json")
+    if not kept.exists():
+        complain(
+            f"What tells these people apart, and their donors, is kept in '{kept}'; keep it to yourself, as the key."
+        )
     people = People(kept, engine.store.network("identity").id)
     job = Deidentifier(
         engine,
