@@ -23,6 +23,8 @@ SHADE, COVER = 0.35, 0.7
 """Changes of the local mean, in units of [-1, 1]: up to the first it is light or colour, from the second on another surface."""
 LIKE, NEW = 0.18, 0.28
 """Contrasts of the part of the new pattern that is no multiple of the old: up to the first none, from the second on another surface."""
+LOOKED_AT = 256
+"""Side at which larger pictures are compared."""
 DECIDED, REACH = 0.9, 1 / 20
 """From the first on a pattern is gone for certain; around such places, as far as the second (a part of the side), it goes too."""
 
@@ -35,6 +37,15 @@ def detail_gain(edited: Tensor, unedited: Tensor) -> np.ndarray:
     new, old = (np.ascontiguousarray(x.detach().float().mean(0).cpu().numpy()) for x in (edited, unedited))
     if np.array_equal(new, old):
         return np.ones_like(new)
+    side = new.shape[0]
+    if side > LOOKED_AT:
+        # The windows are wide, and a slider waits for this.
+        new, old = (cv2.resize(x, (LOOKED_AT, LOOKED_AT), interpolation=cv2.INTER_AREA) for x in (new, old))
+    gain = _gain(new, old)
+    return gain if len(gain) == side else cv2.resize(gain, (side, side), interpolation=cv2.INTER_LINEAR)
+
+
+def _gain(new: np.ndarray, old: np.ndarray) -> np.ndarray:
     sigma = max(1.0, WINDOW * new.shape[0])
 
     def mean(x: np.ndarray) -> np.ndarray:

@@ -69,6 +69,18 @@ def test_a_thing_of_its_own_pattern_hides_what_is_under_it_all_over() -> None:
     assert float(detail_gain(dotted, old).min()) > 0.8
 
 
+def test_a_large_picture_is_weighed_as_a_small_one() -> None:
+    old = stripes(16)
+    new = old.clone()
+    new[:, 16:48, 16:48] = -0.9
+    large = [torch.nn.functional.interpolate(x[None], scale_factor=8, mode="bilinear")[0] for x in (new, old)]
+    gain, small = detail_gain(*large), detail_gain(new, old)
+    assert gain.shape == (8 * SIZE, 8 * SIZE)
+    assert float(gain[192:320, 192:320].max()) < 0.1
+    assert float(gain[:32].min()) > 0.95
+    assert float(np.abs(gain[4::8, 4::8] - small).mean()) < 0.1
+
+
 def test_a_plain_picture_has_no_pattern_to_lose() -> None:
     plain = torch.zeros(3, SIZE, SIZE)
     assert float(detail_gain(plain - 0.3, plain).min()) > 0.99
