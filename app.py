@@ -6,7 +6,7 @@ import streamlit as st
 
 from ui import sidebar, style
 from ui.engine import sentences
-from ui.state import ROUTED
+from ui.state import ROUTED, WANTED
 
 st.set_page_config(page_title="Facet", page_icon=str(style.ASSETS / "icon.png"), layout="wide")
 style.apply()
@@ -23,6 +23,8 @@ page = st.navigation(
     ]
 )
 st.session_state[ROUTED] = True
+if wanted := st.session_state.pop(WANTED, None):
+    st.switch_page(wanted)
 with sentences():
     page.run()
 sidebar.show()

@@ -5,8 +5,8 @@
 
 The file of corrections holds the generator's id, the draft's parser id, the truncation, and for each seed that was looked at
 a list of {"class": name, "polygon": [[x, y], ...]} in [0, 1], painted in order over the draft, which is the mask of the parser that was
-corrected. A seed with an empty list was looked at and found right. The draft is stored as a file beside it, because a
-later parser must be measured against the same masks.
+corrected. A seed with an empty list was looked at and found right. Drafts (.npz) and pictures (.webp, one below the other in the
+drafts' order) are stored beside it, because later parsers and generators must be measured on the same.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from stylegan2.generator import Generator
 from training.face_regions import filled
 from training.files import load_network
 from training.parser import painted
-from workbench.errors import BadRequest, WrongSpace
+from workbench.errors import BadRequest
 from workbench.face import to_uint8
 
 TRUNCATION = 0.8
@@ -40,6 +40,11 @@ def rendered(generator: Generator, centre: torch.Tensor, seed: int, truncation: 
     """The generated face (1,3,S,S) of ``seed``."""
     z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed))
     return generator.synthesis(generator.codes(z, truncation=truncation, center=centre)).clamp(-1, 1)
+
+
+def tensor(picture: np.ndarray) -> torch.Tensor:
+    """(S,S,3) uint8 as (1,3,S,S) in [-1, 1]."""
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float().div(127.5).sub(1)
 
 
 @torch.inference_mode()
@@ -83,6 +88,16 @@ def sheet(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], side: int = 
     return np.concatenate(rows or tiles, 0)
 
 
+def pictures(path: Path) -> dict[int, np.ndarray]:
+    """The picture (S,S,3) uint8 of each seed in the corrections ``path``. Raises BadRequest where there is not one for each."""
+    with np.load(path.with_suffix(".npz")) as stored:
+        seeds = stored["seeds"].tolist()
+    column = np.asarray(Image.open(path.with_suffix(".webp")).convert("RGB"))
+    if len(column) != len(seeds) * column.shape[1]:
+        raise BadRequest(f"The pictures beside '{path}' are not {len(seeds)} squares; draw them anew.")
+    return dict(zip(seeds, np.split(column, len(seeds)), strict=True))
+
+
 def read(path: Path) -> tuple[dict[str, Any], dict[int, np.ndarray]]:
     """The corrections of ``path`` without the faces, and the corrected mask (s,s) uint8 of each seed.
 
@@ -105,27 +120,17 @@ def read(path: Path) -> tuple[dict[str, Any], dict[int, np.ndarray]]:
     return head, {seed: corrected(drafts[seed], strokes) for seed, strokes in faces.items()}
 
 
-def measure(
-    parser: torch.nn.Module,
-    generator: Generator,
-    centre: torch.Tensor,
-    ident: str,
-    path: Path,
-    seeds: Sequence[int] | None = None,
-) -> dict[str, Any]:
+def measure(parser: torch.nn.Module, path: Path, seeds: Sequence[int] | None = None) -> dict[str, Any]:
     """Overlap per class of ``parser`` with the corrected masks of ``path``, those of ``seeds`` only where given.
 
-    Raises WrongSpace for another generator's masks, BadRequest for a seed that was not looked at and as ``read`` does.
+    Raises BadRequest for a seed that was not looked at and as ``read`` does.
     """
-    head, masks = read(path)
-    if head["generator"] != ident:
-        raise WrongSpace(f"'{path}' was drawn for the generator {head['generator']}, not for {ident}; draw it anew.")
+    _, masks = read(path)
     wanted = list(masks) if seeds is None else list(seeds)
     if unknown := sorted(set(wanted) - set(masks)):
         raise BadRequest(f"'{path}' holds no mask of the seeds {unknown}; it has {min(masks)} to {max(masks)}.")
-    truth = [masks[seed] for seed in wanted]
-    guess = [parsed(parser, rendered(generator, centre, seed, head["truncation"])) for seed in wanted]
-    found = overlap(guess, truth)
+    truth, shown = [masks[seed] for seed in wanted], pictures(path)
+    found = overlap([parsed(parser, tensor(shown[seed])) for seed in wanted], truth)
     known = [value for value in found.values() if value is not None]
     return {"faces": len(truth), "overlap": found, "mean": round(float(np.mean(known)), 4)}
 
@@ -143,16 +148,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     if a.action == "sheet" and a.masks and a.masks.exists():
         raise BadRequest(f"'{a.masks}' is there already and may hold corrections; name another file.")
     parser, header = load_network(CompactParser, a.parser, "cpu")
+    if a.action == "measure":
+        print(json.dumps(measure(parser, a.masks, a.seeds)))
+        return
     generator, made = load_network(Generator, a.generator, "cpu")
     centre = container.load(a.generator)[0]["latent_avg"]
-    if a.action == "measure":
-        print(json.dumps(measure(parser, generator, centre, made["id"], a.masks, a.seeds)))
-        return
     seeds = list(range(6)) if a.seeds is None else a.seeds
-    images = [rendered(generator, centre, seed, TRUNCATION) for seed in seeds]
-    maps = [parsed(parser, image) for image in images]
-    Image.fromarray(sheet([to_uint8(image[0]) for image in images], maps)).save(a.out)
+    shown = [to_uint8(rendered(generator, centre, seed, TRUNCATION)[0]) for seed in seeds]
+    maps = [parsed(parser, tensor(picture)) for picture in shown]
+    Image.fromarray(sheet(shown, maps)).save(a.out)
     if a.masks:
+        Image.fromarray(np.concatenate(shown)).save(a.masks.with_suffix(".webp"), quality=95, method=6)
         np.savez_compressed(a.masks.with_suffix(".npz"), seeds=np.array(seeds), maps=np.stack(maps))
         head = {"generator": made["id"], "parser": header["id"], "truncation": TRUNCATION}
         a.masks.write_text(json.dumps({**head, "faces": {str(seed): [] for seed in seeds}}, indent=1))

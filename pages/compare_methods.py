@@ -7,7 +7,7 @@ import streamlit as st
 from ui import comparing, projecting, style
 from ui.engine import engine, through_router
 
-through_router()
+through_router(__file__)
 machine = engine()
 st.title("Compare methods")
 style.lead(

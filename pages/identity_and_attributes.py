@@ -7,7 +7,7 @@ import streamlit as st
 from ui import projecting, style, swap_page
 from ui.engine import engine, through_router
 
-through_router()
+through_router(__file__)
 machine = engine()
 st.title("Identity & attributes")
 style.lead(

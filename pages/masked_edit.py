@@ -7,7 +7,7 @@ import streamlit as st
 from ui import masked, projecting, style
 from ui.engine import engine, through_router
 
-through_router()
+through_router(__file__)
 machine = engine()
 st.title("Masked edit")
 style.lead(

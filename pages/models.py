@@ -7,7 +7,7 @@ import streamlit as st
 from ui import models, stranger, style
 from ui.engine import through_router
 
-through_router()
+through_router(__file__)
 st.title("Models")
 style.lead(
     "The files that the program works with: what is there, what each is for, and where the rest comes from. Nothing is "

@@ -7,7 +7,7 @@ import streamlit as st
 from ui import editing, projecting, style
 from ui.engine import engine, through_router
 
-through_router()
+through_router(__file__)
 machine = engine()
 st.title("Semantic edit")
 style.lead(

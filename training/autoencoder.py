@@ -14,19 +14,24 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from data import container
 from data.datasets import FaceSet, load_faces
 from encoders.compact import AttributeNet, CompactE4E, IdentityNet, resized
-from stylegan2.discriminator import Discriminator
 from stylegan2.generator import Generator
 from training.distributed import Ranks
 from training.ema import Ema
+from training.files import find
+from training.mapping import move_latent
+from training.patches import Patches, believed, feature_distance, slope, told_apart
 from training.reconstruction import identity_term, perceptual_term, pixel_terms
 from training.task import Step, set_rate
+from training.widen import start_wider
 from workbench.face import to_uint8
+
+SEEN = 2048
+"""How many codes stand for their distribution while random faces are trained."""
 
 
 @dataclass(frozen=True)
@@ -34,12 +39,14 @@ class Stage:
     """Until step ``until``: pictures of ``side`` px in batches of ``batch``.
 
     ``adversarial``: length of the adversarial gradient on the pictures as a share of the reconstruction's; 0 is without.
+    ``random``: faces drawn at random besides, which only the discriminator judges.
     """
 
     until: int
     side: int
     batch: int
     adversarial: float = 0.0
+    random: int = 0
 
 
 @torch.no_grad()
@@ -74,8 +81,42 @@ def start_linear(generator: Generator, colour: Tensor) -> None:
         generator.to_rgb1.bias.copy_(colour.reshape(1, 3, 1, 1))
 
 
+def weighted(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Sum of ``terms``, each times its weight (1 where none is given)."""
+    return torch.stack([weights.get(name, 1.0) * value for name, value in terms.items()]).sum()
+
+
+class Seen(nn.Module):
+    """The last ``count`` codes (L,D), of which random ones are mixed that have their mean and covariance."""
+
+    codes: Tensor
+    at: Tensor
+
+    def __init__(self, count: int, rows: int, dim: int) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.zeros(count, rows, dim))
+        self.register_buffer("at", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def add(self, codes: Tensor) -> None:
+        """Put ``codes`` (B,L,D) in the place of the oldest."""
+        index = (self.at + torch.arange(len(codes), device=codes.device)) % len(self.codes)
+        self.codes[index] = codes.detach().float()
+        self.at.copy_((self.at + len(codes)) % len(self.codes))
+
+    @torch.no_grad()
+    def mixed(self, shares: Tensor) -> Tensor:
+        """Codes (B,L,D) of standard normal ``shares`` (B,count)."""
+        mean = self.codes.mean(0)
+        return mean + torch.einsum("bn,nld->bld", shares, self.codes - mean) / len(self.codes) ** 0.5
+
+
 class AutoencoderTask:
-    """Settings: [data], [generator], [projector], [discriminator], [[stage]], [train] rates and loss weights."""
+    """Settings: [data], [generator], [projector], [patches], [[stage]], [train] rates and loss weights, and optionally [start].
+
+    [start]: ``generator`` and ``projector`` of an earlier run to go on from instead of the linear model; the generator may
+    get more channels.
+    """
 
     def __init__(self, body: Mapping[str, Any], faces: Path, folder: Path, device: str, ranks: Ranks) -> None:
         data, self.train, self.arch = body["data"], body["train"], body["generator"]
@@ -90,7 +131,10 @@ class AutoencoderTask:
         self.modules: dict[str, torch.nn.Module] = {"generator": self.generator, "projector": self.projector}
         self.averaged = ("generator", "projector")
         self.device, self.ranks, self.folder = device, ranks, folder
-        if not (folder / "checkpoint.pt").is_file():
+        start = body.get("start")
+        if start and not (folder / "checkpoint.pt").is_file():
+            self.go_on_from(start, folder.parent)
+        elif not (folder / "checkpoint.pt").is_file():
             weight, bias, colour = principal_components(
                 self.faces,
                 self.projector.thumbnail,
@@ -104,26 +148,47 @@ class AutoencoderTask:
             start_linear(self.generator, colour.to(device))
         linear = [*self.projector.linear.parameters()]
         convolutional = [p for n, p in self.projector.named_parameters() if not n.startswith("linear.")]
-        drawn = [p for n, p in self.generator.named_parameters() if not n.startswith("style.") and "noise" not in n]
+        drawn = [p for n, p in self.generator.named_parameters() if not n.startswith("style.")]
         self.optimizer = torch.optim.Adam(
             [
                 {"params": drawn, "lr": self.train["rate_generator"]},
                 {"params": convolutional, "lr": self.train["rate_projector"]},
                 {"params": linear, "lr": self.train["rate_linear"]},
             ],
-            betas=(0.9, 0.99),
+            betas=tuple(self.train.get("betas", (0.9, 0.99))),
             eps=self.train.get("epsilon", 1e-8),
         )
         self.optimizers = {"autoencoder": self.optimizer}
         if any(s.adversarial for s in self.stages):
-            self.discriminator = Discriminator(**{"size": size, **body["discriminator"]}).to(device)
-            self.modules["discriminator"] = self.discriminator
+            self.patches = Patches(body["patches"]["scales"]).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+            self.modules["patches"] = self.patches
             self.judge_optimizer = torch.optim.Adam(
-                self.discriminator.parameters(), lr=self.train["rate_discriminator"], betas=(0.0, 0.99)
+                self.patches.parameters(), lr=self.train["rate_patches"], betas=(0.0, 0.99)
             )
-            self.optimizers["discriminator"] = self.judge_optimizer
+            self.optimizers["patches"] = self.judge_optimizer
+        if any(s.random for s in self.stages):
+            self.seen = Seen(min(SEEN, len(self.faces)), self.generator.n_latent, self.generator.style_dim).to(device)
+            self.modules["seen"] = self.seen
         self.perceptual: AttributeNet | None = None
         self.identity: IdentityNet | None = None
+
+    def go_on_from(self, start: Mapping[str, str], runs: Path) -> None:
+        """Take over an earlier generator, widened where the settings say so, and its projector."""
+        state, _ = container.load(find(start["generator"], runs))
+        lift = state.pop("latent_avg").to(self.device)
+        start_wider(self.generator, state)
+        state, _ = container.load(find(start["projector"], runs))
+        self.projector.load_state_dict(state)
+        # Around zero the styles' weights are well conditioned; ``training.mapping`` lifts the codes again at the end.
+        move_latent(self.generator, self.projector, -lift)
+
+    @torch.inference_mode()
+    def some_codes(self, projector: nn.Module, count: int) -> Tensor:
+        """Codes (<=count,L,D) of training faces spread over the data set."""
+        projector.eval()
+        index = np.unique(np.linspace(0, len(self.faces) - 1, count).astype(int))
+        parts = np.array_split(index, max(1, len(index) // 100))
+        return torch.cat([projector(self.faces.batch(part, device=self.device)) for part in parts])
 
     def load_guides(self) -> None:
         """Read the networks the losses look through; only stages of 64 px and more need them, so they may be trained meanwhile."""
@@ -131,10 +196,10 @@ class AutoencoderTask:
         self.identity = self.identity or self.frozen(IdentityNet, self.train.get("identity"))
 
     def frozen(self, cls: type, path: str | None) -> Any:
-        """A fixed network of ours from ``path`` (seen from the run's parent folder), or None."""
+        """A fixed network of ours from ``path``, or None."""
         if not path:
             return None
-        state, header = container.load(self.folder.parent / path)
+        state, header = container.load(find(path, self.folder.parent))
         net = cls(**header["arch"])
         net.load_state_dict(state)
         return net.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
@@ -157,52 +222,81 @@ class AutoencoderTask:
         stage = self.stage(step.index)
         if stage.side >= 64:
             self.load_guides()
-        set_rate(self.optimizer, step.cosine(warmup=20, floor=0.05))
+        factor = step.cosine(warmup=self.train.get("warmup", 20), floor=0.05)
+        set_rate(self.optimizer, factor)
         index = step.numpy.integers(0, len(self.faces), stage.batch)
         flip = step.numpy.random(stage.batch) < 0.5
         part = step.ranks.slice(stage.batch)
         full = self.faces.batch(index[part], flip[part], self.device)
         target = resized(full, stage.side)
         self.projector.train()
-        codes = self.projector(full)
-        image = self.generator.synthesis(codes, until=stage.side)
-        terms = self.losses(image, target, step.index)
-        deltas = codes[:, 1:] - codes[:, :1]
-        terms["delta"] = deltas.square().mean()
-        terms["norm"] = codes[:, 0].square().mean()
+        codes = self.projector(full).float()
+        fighting = stage.adversarial > 0 and stage.side == self.arch["size"]
+        drawn = codes
+        if fighting and stage.random:
+            drawn = torch.cat([codes, self.random_codes(step, codes, stage.random)])
+        # Reconstruction alone has no use for noise; a discriminator has.
+        silence = [torch.zeros_like(n) for n in self.generator.noise_maps(None, 1)]
+        noise = torch.Generator(self.device).manual_seed(int(step.numpy.integers(2**62))) if fighting else silence
+        image = self.generator.synthesis(drawn, noise, until=stage.side).float()
+        # The gradient on the pictures is taken first, by each part alone: they are balanced there, and go down once.
+        leaf = image.detach().requires_grad_()
         weights = self.train["weights"]
-        loss = sum((weights.get(n, 1.0) * v for n, v in terms.items()), torch.zeros((), device=self.device))
-        if stage.adversarial and stage.side == self.arch["size"]:
-            terms |= self.fight(step, target, image)
-            share = self.balance(loss, terms["fool"], image)
-            loss = loss + stage.adversarial * share * terms["fool"]
-        step.apply(loss, self.optimizer)
-        return {"loss": loss, **terms}
+        terms = self.losses(leaf[: len(target)], target, step.index)
+        of_pictures = weighted(terms, weights)
+        (down,) = torch.autograd.grad(of_pictures, leaf)
+        deltas = codes[:, 1:] - codes[:, :1]
+        of_codes = {"delta": deltas.square().mean(), "norm": codes[:, 0].square().mean()}
+        loss = weighted(of_codes, weights)
+        if fighting:
+            # It starts at once: while the others warm up it learns what there is to tell.
+            set_rate(self.judge_optimizer, step.cosine(floor=0.05))
+            judged, pull = self.fight(step, target, leaf)
+            terms |= judged
+            down = down + stage.adversarial * self.balance(down, pull) * pull
+        step.apply(loss + (image * down).sum(), self.optimizer)
+        return {"loss": (of_pictures + loss).detach(), **{n: v.detach() for n, v in (terms | of_codes).items()}}
 
-    def balance(self, loss: Tensor, fool: Tensor, image: Tensor) -> Tensor:
-        """Factor that makes the gradient of ``fool`` on ``image`` as long as that of ``loss``.
+    def random_codes(self, step: Step, codes: Tensor, count: int) -> Tensor:
+        """Codes (count / world,L,D) of random faces; ``codes`` of this batch are remembered for later ones."""
+        if not self.seen.codes.any():
+            self.seen.add(self.some_codes(self.projector, len(self.seen.codes)))
+            self.projector.train()
+        batch = torch.zeros(len(codes) * step.ranks.world, *codes.shape[1:], device=self.device)
+        batch[step.ranks.slice(len(batch))] = codes.detach() * step.ranks.world
+        self.seen.add(step.ranks.average(batch))
+        shares = torch.from_numpy(step.numpy.standard_normal((count, len(self.seen.codes)), np.float32))
+        return self.seen.mixed(shares[step.ranks.slice(count)].to(self.device))
+
+    def balance(self, wanted: Tensor, pushed: Tensor) -> Tensor:
+        """Factor that makes the gradient ``pushed`` as long as ``wanted``.
 
         A fixed weight either does nothing or outgrows the reconstruction, as the discriminator's slope changes by orders of
         magnitude while it learns (Esser 2021, section 3.2, balances at the last layer; on the pictures it is cheaper).
         """
-        (wanted,) = torch.autograd.grad(loss, image, retain_graph=True)
-        (pushed,) = torch.autograd.grad(fool, image, retain_graph=True)
-        return (self.ranks.average(wanted.norm()) / self.ranks.average(pushed.norm()).clamp_min(1e-8)).clamp_max(1e3)
+        return (self.ranks.average(wanted.norm()) / self.ranks.average(pushed.norm()).clamp_min(1e-12)).clamp_max(1e4)
 
-    def fight(self, step: Step, real: Tensor, image: Tensor) -> dict[str, Tensor]:
-        """One discriminator step on ``real`` and the detached ``image`` (lazy R1), then the generator's term."""
-        self.discriminator.requires_grad_(True)
-        every = self.train.get("r1_every", 16)
-        lazy = step.index % every == 0
+    def fight(self, step: Step, real: Tensor, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        """One discriminator step on ``real`` and ``image``, then the generator's gradient on ``image``, a leaf.
+
+        Of the pictures that have a ``real`` one, features are compared as well.
+        """
+        self.patches.requires_grad_(True)
+        every = self.train.get("r1_every", 8)
+        lazy = self.train.get("r1", 0.0) > 0 and step.index % every == 0
         shown = real.detach().requires_grad_(lazy)
-        score = self.discriminator(shown)
-        loss = F.softplus(self.discriminator(image.detach())).mean() + F.softplus(-score).mean()
-        if lazy:
-            (slope,) = torch.autograd.grad(score.sum(), shown, create_graph=True)
-            loss = loss + 0.5 * self.train["r1"] * every * slope.square().sum([1, 2, 3]).mean()
-        step.apply(loss, self.judge_optimizer)
-        self.discriminator.requires_grad_(False)
-        return {"judge": loss.detach(), "fool": F.softplus(-self.discriminator(image)).mean()}
+        of_real = self.patches(shown)
+        judge = told_apart(of_real, self.patches(image.detach()))
+        steep = slope(of_real, shown) if lazy else torch.zeros(())
+        step.apply(judge + 0.5 * self.train.get("r1", 0.0) * every * steep, self.judge_optimizer)
+        self.patches.requires_grad_(False)
+        with torch.no_grad():
+            of_real = self.patches(real)
+        of_fake = self.patches(image)
+        fool = believed(of_fake)
+        alike = feature_distance(of_real, [[m[: len(real)] for m in scale] for scale in of_fake])
+        (pull,) = torch.autograd.grad(fool + self.train.get("features", 0.0) * alike, image)
+        return {"judge": judge, "fool": fool, "features": alike, "r1": steep * every}, pull
 
     @torch.inference_mode()
     def grid(self, ema: Mapping[str, Ema]) -> np.ndarray:
@@ -219,10 +313,7 @@ class AutoencoderTask:
     def export(self, ema: Mapping[str, Ema], folder: Path, steps: int) -> None:
         """generator.safetensors and projector.safetensors; the mean latent is that of 1,000 training faces' base codes."""
         generator, projector = ema["generator"].module, ema["projector"].module
-        index = np.unique(np.linspace(0, len(self.faces) - 1, 1000).astype(int))
-        parts = np.array_split(index, max(1, len(index) // 100))
-        bases = [projector(self.faces.batch(part, device=self.device))[:, 0] for part in parts]
-        mean = torch.cat(bases).mean(0)
+        mean = self.some_codes(projector, 1000)[:, 0].mean(0)
         state = {**generator.state_dict(), "latent_avg": mean}
         identity = container.save(
             folder / "generator.safetensors", state, {"kind": "generator", "arch": self.arch, "steps": steps}

@@ -5,8 +5,10 @@
 The base codes of the training faces are close to one Gaussian (a rectified flow trained on them found nothing beyond it: its loss
 stayed at pi / 2 per entry, that of two Gaussians), so z ~ N(0, I) is carried onto them by a linear map. StyleGAN2's mapping
 network is eight leaky ReLU layers; they act linearly where everything is positive. W is therefore moved by a constant so that
-codes lie four standard deviations above zero, the first layer holds the map and the others pass it on. The generator's
-style biases and the projector's bias take the move back, so no picture changes.
+codes lie four standard deviations above zero (or where an earlier generator has them, so that networks trained on its codes
+can go on: ``--like``), the first layer holds the map and the others pass it on. The generator's
+style biases and the projector's bias take the move back, so no picture changes. So do the rows' mean deltas, which a random face,
+whose rows are alike, would lack.
 """
 
 from __future__ import annotations
@@ -51,14 +53,23 @@ def set_mapping(mapping: nn.Sequential, factor: Tensor, lift: Tensor) -> None:
         layer.bias.copy_(lift / math.sqrt(2) / layer.lr_mul if number == 0 else torch.zeros_like(lift))
 
 
+def rows_of(generator: Generator) -> list[tuple[int, ModulatedConv2d]]:
+    """Every modulated convolution with the row of a W+ code that it reads."""
+    layers: list[tuple[int, torch.nn.Module]] = [(0, generator.conv1), (1, generator.to_rgb1)]
+    layers += [(index + 1, layer) for index, layer in enumerate(generator.convs)]
+    layers += [(2 * index + 3, layer) for index, layer in enumerate(generator.to_rgbs)]
+    return [(row, layer.conv) for row, layer in layers if isinstance(layer.conv, ModulatedConv2d)]
+
+
 @torch.no_grad()
 def move_latent(generator: Generator, projector: CompactE4E, shift: Tensor) -> None:
-    """Add ``shift`` (D,) to every row of W+: the projector gives it, the generator's styles take it off."""
-    projector.base.bias.add_(shift)
-    for module in generator.modules():
-        if isinstance(module, ModulatedConv2d):
-            style = module.modulation
-            style.bias.sub_((style.weight * style.scale) @ shift / style.lr_mul)
+    """Add ``shift`` (D,) or (L,D) to the rows of W+: the projector gives it, the generator's styles take it off."""
+    by_row = shift.expand(generator.n_latent, -1)
+    projector.base.bias.add_(by_row[0])
+    projector.deltas.bias.add_((by_row[1:] - by_row[0]).flatten())
+    for row, layer in rows_of(generator):
+        style = layer.modulation
+        style.bias.sub_((style.weight * style.scale) @ by_row[row] / style.lr_mul)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -67,6 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--run", type=Path, required=True, help="run folder of the autoencoder")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--faces", type=Path, required=True, help="folder with the training zips and labels")
+    parser.add_argument("--like", type=Path, help="generator of an earlier run, whose mean code is kept")
     parser.add_argument("--cache", type=Path)
     a = parser.parse_args(argv)
     cache = a.cache or a.run.parent / "cache"
@@ -81,16 +93,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     faces = load_faces(zips, next(a.faces.glob("*train-attributes.csv")), generator.size, cache)
     stored = code_file(cache, projector_header["id"], faces, False)
     codes = all_codes(projector, faces, "cpu", stored, mirrored=False)
-    mean, factor = gaussian(torch.from_numpy(codes[:, 0].astype(np.float32)))
-    lift = LIFT * factor.square().sum(0).sqrt()
+    _, factor = gaussian(torch.from_numpy(codes[:, 0].astype(np.float32)))
+    spread = factor.square().sum(0).sqrt()
+    lift = container.load(a.like)[0]["latent_avg"] if a.like else LIFT * spread
+    print(f"the mean code lies {float((lift / spread).min()):.2f} standard deviations above zero or more")
     set_mapping(generator.style, factor, lift)
-    move_latent(generator, projector, lift - mean)
+    shift = lift - torch.from_numpy(codes.mean(0, dtype=np.float32))
+    move_latent(generator, projector, shift)
     kept = {k: v for k, v in header.items() if k != "id"}
     identity = container.save(a.out / "generator.safetensors", {**generator.state_dict(), "latent_avg": lift}, kept)
     kept = {k: v for k, v in projector_header.items() if k != "id"} | {"generator": identity}
     renamed = container.save(a.out / "projector.safetensors", projector.state_dict(), kept)
     moved = code_file(cache, renamed, faces, False)
-    np.save(moved, codes + (lift - mean).numpy().astype(np.float32))
+    np.save(moved, (codes + shift.numpy()).astype(np.float16))
     z = torch.randn(30, generator.style_dim, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         image = generator(z, truncation=0.8, center=lift)

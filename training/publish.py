@@ -38,8 +38,8 @@ FILES = {
     "sdflow_flow": "sdflow/sdflow_flow.safetensors",
 }
 WHAT = {
-    "generator": ("StyleGAN2 generator", "configs/starter_autoencoder_cpu.toml, then training/mapping.py"),
-    "projector": ("Projector into W+ (e4e's role)", "configs/starter_autoencoder_cpu.toml"),
+    "generator": ("StyleGAN2 generator", "configs/starter_autoencoder_cpu.toml, then configs/starter_autoencoder_sharp.toml, then training/mapping.py"),
+    "projector": ("Projector into W+ (e4e's role)", "configs/starter_autoencoder_cpu.toml, then configs/starter_autoencoder_sharp.toml"),
     "attributes": ("40-attribute classifier", "configs/starter_attributes.toml"),
     "judge": ("Judge: a second 40-attribute classifier that only measures", "configs/starter_judge.toml"),
     "identity": ("Identity embedding", "configs/starter_identity.toml"),
@@ -48,9 +48,9 @@ WHAT = {
     "samples": ("Codes of the sample faces", "training/publish.py"),
 }
 FAILURES = {
-    "generator": "Soft pictures: hair strands, teeth and backgrounds are smooth; large jewellery, hats, hands and microphones "
-    "dissolve; strong profiles come out frontal. Random faces are softer than projections, with blotches in hair and background. "
-    "Faces of groups that are rare in CelebA-HQ (children, old people, darker skin) are drawn worse.",
+    "generator": "Small pictures: at 128 px hair is a texture, at places a sandy one, and no single strands; backgrounds are smooth; large "
+    "jewellery, hats, hands and microphones dissolve; strong profiles come out frontal. Random faces are rougher than projections, "
+    "with grain on foreheads and in hair and blotches in the background. Faces of groups that are rare in CelebA-HQ (children, old people, darker skin) are drawn worse.",
     "projector": "Loses what the generator cannot draw; identity suffers most for profiles, occlusions and heavy make-up.",
     "attributes": "Labels are CelebA's annotators' and binary; several (Attractive, Young, Male, Chubby ...) are judgements about "
     "appearance, not facts about a person. Calibrated on aligned CelebA-HQ crops only.",

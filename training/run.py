@@ -9,7 +9,7 @@ import argparse
 import importlib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,30 @@ TASKS = {
 TIMED = {"detector": "training.detector", "landmarks": "training.landmarks"}
 
 
+def settings(path: Path, over_it: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """What ``path`` says, over what the file it names in ``based_on`` (seen from its folder) says. Raises BadRequest."""
+    try:
+        body = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise BadRequest(f"The settings '{path}' cannot be read ({error}).") from error
+    base = body.pop("based_on", None)
+    if base is None:
+        return body
+    chain = (*over_it, path)
+    if not isinstance(base, str) or Path(base).name != base or path.parent / base in chain:
+        raise BadRequest(f"The settings '{path}' are based on '{base}', which must be another file of the same folder.")
+    return over(settings(path.parent / base, chain), body)
+
+
+def over(base: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the entries of ``body``; tables are merged, everything else is replaced."""
+    out = dict(base)
+    for name, value in body.items():
+        known = out.get(name)
+        out[name] = over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
+    return out
+
+
 def main(
     config: Path | str,
     *,
@@ -49,10 +73,7 @@ def main(
 ) -> int:
     """Train what ``config`` describes; ``faces`` is the folder with the zips and label files. Returns the steps done."""
     path = Path(config)
-    try:
-        body = tomllib.loads(path.read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadRequest(f"The settings '{path}' cannot be read ({error}).") from error
+    body = settings(path)
     folder = Path(out) if out else Path("runs") / path.stem
     if body.get("task") in TIMED:
         return _timed(path, body, minutes, resume, Path(faces), folder, device, threads)

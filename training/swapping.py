@@ -3,8 +3,9 @@
 Settings: [data] (``generated``: "fly", a folder, or how many to keep; ``photos``: share of photos, with zips, labels and a
 projector); [networks] (files: generator, identity, landmarks, perceptual, projector); [encoder]; [mapper]; [nitzan] or
 [zhou] (``preset`` and what differs from it); [train] (``codes_only`` first steps without a rendering, ``freeze_norm_at``,
-``side`` of the rendering, ``schedule``, ``start`` = "projector" and ``start_identity`` to begin at the family's networks,
-``rate_linear``, ``shaken``).
+``side`` of the rendering, ``schedule``, ``start`` = "projector" for new networks that begin there and ``start_identity`` at
+the family's recogniser, ``rate_linear``, ``shaken``); optionally [start] (a file for each of the method's networks, of the
+same shape, to go on from).
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from training.distributed import Ranks
 from training.ema import Ema
 from training.swap_data import HELD_OUT, Fly, Kept, Mixture, Photos, Source, Stored
 from training.task import Step, set_rate
-from workbench.errors import BadRequest
+from workbench.errors import BadCheckpoint, BadRequest
 from workbench.face import to_uint8
 
 SHEET = 6
@@ -135,6 +136,19 @@ class SwapTask:
         from_projector(head, mapper, self.reader, codes, unit=unit)
         thumbnails = [resized(self.photos.at(part).image, head.thumbnail) for part in np.array_split(some, 16)]
         centred_thumbnails(head, torch.cat(thumbnails))
+
+    def go_on(self) -> None:
+        """Take over the networks that [start] names. Raises BadRequest, and BadCheckpoint where a shape differs."""
+        for name, path in self.body.get("start", {}).items():
+            if name not in self.averaged:
+                raise BadRequest(
+                    f"[start] names '{name}'; the networks of this method are: {', '.join(self.averaged)}."
+                )
+            state, _ = container.load(files.find(path, self.runs))
+            try:
+                self.modules[name].load_state_dict(state)
+            except RuntimeError as error:
+                raise BadCheckpoint(f"'{path}' holds no '{name}' of the shape in the settings ({error}).") from error
 
     def pictures(self, step: Step, count: int) -> tuple[Tensor, Tensor]:
         """This rank's part of ``count`` faces at the training side, and their codes."""
@@ -237,6 +251,7 @@ class NitzanTask(SwapTask):
         self.averaged = ("attributes", "mapper")
         if isinstance(encoder, CompactAttributes):
             self.start(encoder.head, self.codes, unit=False)
+        self.go_on()
         linear = self.train.get("rate_linear", c.rate)
         self.optimizers = {"main": adam_of([self.attributes, self.codes], c.rate, linear, c.epsilon)}
         if c.adversarial:
@@ -337,6 +352,7 @@ class ZhouTask(SwapTask):
                 if not isinstance(self.identity, IdentityNet):
                     raise BadRequest("'start_identity' needs the compact recogniser; name its file under [networks].")
                 compact_recogniser(encoder, self.identity)
+        self.go_on()
         linear = self.train.get("rate_linear", c.rate)
         self.optimizers = {"main": adam_of([self.encoder, self.codes], c.rate, linear, c.epsilon)}
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import streamlit as st
 
-from ui.state import ROUTED, choice
+from ui.state import ROUTED, WANTED, choice
 from workbench.engine import Engine
 from workbench.errors import FacetError
 
@@ -24,12 +25,13 @@ def engine() -> Engine:
     return build(chosen.family, chosen.device, chosen.precision)
 
 
-def through_router() -> None:
-    """Send a visitor to the router who came to a page's own address before anyone had opened the app.
+def through_router(page: str) -> None:
+    """Send a visitor to the router, and back to the file ``page``, who came to its address before anyone had opened the app.
 
     Streamlit runs a file in ``pages/`` alone until the first call of ``st.navigation``.
     """
     if not st.session_state.get(ROUTED):
+        st.session_state[WANTED] = f"pages/{Path(page).name}"
         st.switch_page("app.py")
 
 

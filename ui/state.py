@@ -14,7 +14,7 @@ from workbench.history import History
 
 Origin = Literal["sample", "random", "upload", "camera", "kept", "code"]
 WORKSPACE, INCOMING, JOB, CHOICE = "facet_workspace", "facet_incoming", "facet_job", "facet_engine"
-COMPLAINT, ROUTED, MODELS_JOB = "facet_complaint", "facet_routed", "facet_models_job"
+COMPLAINT, ROUTED, WANTED, MODELS_JOB = "facet_complaint", "facet_routed", "facet_wanted", "facet_models_job"
 
 
 @dataclass(frozen=True, eq=False)

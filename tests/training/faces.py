@@ -63,8 +63,9 @@ style_dim = 16
 thumbnail = 8
 widths = [4, 8]
 bottleneck = 16
-[discriminator]
-channels = { 4 = 8, 8 = 8, 16 = 8, 32 = 8 }
+[patches.scales]
+32 = [4, 8]
+16 = [4, 8]
 [[stage]]
 until = 2
 side = 16
@@ -74,14 +75,14 @@ until = 6
 side = 32
 batch = 4
 adversarial = 0.1
+random = 2
 [train]
 whitening = 0.25
 rate_generator = 1e-3
 rate_projector = 1e-3
 rate_linear = 1e-4
-rate_discriminator = 1e-3
-r1 = 1.0
-r1_every = 2
+rate_patches = 1e-3
+features = 1.0
 [train.weights]
 delta = 0.01
 norm = 0.0

@@ -79,7 +79,7 @@ def test_training_changes_the_weights_and_leaves_a_usable_generator(tmp_path: Pa
 
 
 def test_a_longer_schedule_may_add_a_discriminator(tmp_path: Path, data: Path) -> None:
-    stage = "[[stage]]\nuntil = 6\nside = 32\nbatch = 4\nadversarial = 0.1\n"
+    stage = "[[stage]]\nuntil = 6\nside = 32\nbatch = 4\nadversarial = 0.1\nrandom = 2\n"
     short = faces.AUTOENCODER.replace(stage, "").replace("until = 2", "until = 3").replace("steps = 6", "steps = 3")
     assert "adversarial" not in short
     run.main(settings(tmp_path, short), faces=data, out=tmp_path / "out", threads=1)
@@ -160,3 +160,18 @@ def test_bad_settings_are_said_in_one_sentence(tmp_path: Path) -> None:
     path.write_text('task = "nothing"')
     with pytest.raises(BadRequest, match="there are: attributes"):
         run.main(path)
+
+
+def test_settings_may_be_based_on_others(tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text('task = "x"\n[train]\nrate = 1.0\nsteps = [1, 2]\n')
+    (tmp_path / "b.toml").write_text('based_on = "a.toml"\n[train]\nsteps = [3]\n[more]\nk = 1\n')
+    assert run.settings(tmp_path / "b.toml") == {"task": "x", "train": {"rate": 1.0, "steps": [3]}, "more": {"k": 1}}
+    (tmp_path / "a.toml").write_text('based_on = "b.toml"')
+    for bad in ("a", "b"):
+        with pytest.raises(BadRequest, match="must be another file"):
+            run.settings(tmp_path / f"{bad}.toml")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.stem)
+def test_every_file_of_settings_can_be_read(path: Path) -> None:
+    assert run.settings(path)["task"] in {**run.TASKS, **run.TIMED}

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from data import container
+from encoders.compact_parser import CompactParser
 from encoders.parser import FACE_CLASSES
-from evaluation.parser_masks import corrected, main, overlap, read
+from evaluation.parser_masks import corrected, main, measure, overlap, parsed, pictures, read, tensor
 from training import face_regions as regions
 from training.distributed import Ranks
 from training.ema import Ema
+from training.files import load_network
 from training.loop import Schedule, run
 from training.parser import ParserTask
 from workbench.errors import BadRequest, MissingWeights
@@ -131,6 +134,33 @@ def test_the_corrected_masks_name_their_generator_and_have_a_draft_for_every_fac
         assert (mask != drafts[seed]).any() == bool(faces[str(seed)])
         # A brow is a brow: neither painted away nor a whole forehead.
         assert 0.005 < (mask == FACE_CLASSES.index("eyebrows")).mean() < 0.03
+
+
+def test_the_shipped_parser_is_measured_on_the_pictures_beside_the_masks() -> None:
+    root = Path(__file__).resolve().parents[2]
+    parser, _ = load_network(CompactParser, root / "data/starter/parser.safetensors", "cpu")
+    path = root / "data/parser-masks.json"
+    shown = pictures(path)
+    assert len(shown) == 60
+    assert {picture.shape for picture in shown.values()} == {(128, 128, 3)}
+    few = measure(parser, path, [24, 25, 26, 27])
+    assert few["faces"] == 4
+    assert few["overlap"]["hair"] > 0.7
+    # Another face's mask fits worse: picture and mask of a seed belong together.
+    _, masks = read(path)
+    guess = [parsed(parser, tensor(shown[seed])) for seed in (24, 25, 26, 27)]
+    wrong = overlap(guess, [masks[seed] for seed in (34, 35, 36, 37)])
+    assert (wrong["hair"] or 0) < few["overlap"]["hair"] - 0.1
+    with pytest.raises(BadRequest, match="no mask of the seeds"):
+        measure(parser, path, [99])
+
+
+def test_pictures_that_do_not_belong_to_the_drafts_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "masks.json"
+    np.savez(path.with_suffix(".npz"), seeds=np.array([0, 1]), maps=np.zeros((2, 8, 8), np.uint8))
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path.with_suffix(".webp"))
+    with pytest.raises(BadRequest, match="not 2 squares"):
+        pictures(path)
 
 
 TRIANGLE = [[0, 0], [1, 0], [1, 1]]
