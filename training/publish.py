@@ -37,9 +37,10 @@ FILES = {
     "sdflow_estimator": "sdflow/sdflow_estimator.safetensors",
     "sdflow_flow": "sdflow/sdflow_flow.safetensors",
 }
+AUTOENCODER = "configs/starter_autoencoder_cpu.toml, then configs/starter_autoencoder_sharp.toml"
 WHAT = {
-    "generator": ("StyleGAN2 generator", "configs/starter_autoencoder_cpu.toml, then configs/starter_autoencoder_sharp.toml, then training/mapping.py"),
-    "projector": ("Projector into W+ (e4e's role)", "configs/starter_autoencoder_cpu.toml, then configs/starter_autoencoder_sharp.toml"),
+    "generator": ("StyleGAN2 generator", f"{AUTOENCODER}, then training/mapping.py"),
+    "projector": ("Projector into W+ (e4e's role)", AUTOENCODER),
     "attributes": ("40-attribute classifier", "configs/starter_attributes.toml"),
     "judge": ("Judge: a second 40-attribute classifier that only measures", "configs/starter_judge.toml"),
     "identity": ("Identity embedding", "configs/starter_identity.toml"),
@@ -50,7 +51,8 @@ WHAT = {
 FAILURES = {
     "generator": "Small pictures: at 128 px hair is a texture, at places a sandy one, and no single strands; backgrounds are smooth; large "
     "jewellery, hats, hands and microphones dissolve; strong profiles come out frontal. Random faces are rougher than projections, "
-    "with grain on foreheads and in hair and blotches in the background. Faces of groups that are rare in CelebA-HQ (children, old people, darker skin) are drawn worse.",
+    "with grain on foreheads and in hair and blotches in the background. "
+    "Faces of groups that are rare in CelebA-HQ (children, old people, darker skin) are drawn worse.",
     "projector": "Loses what the generator cannot draw; identity suffers most for profiles, occlusions and heavy make-up.",
     "attributes": "Labels are CelebA's annotators' and binary; several (Attractive, Young, Male, Chubby ...) are judgements about "
     "appearance, not facts about a person. Calibrated on aligned CelebA-HQ crops only.",
