@@ -5,8 +5,8 @@
 
 The file of corrections holds the generator's id, the draft's parser id, the truncation, and for each seed that was looked at
 a list of {"class": name, "polygon": [[x, y], ...]} in [0, 1], painted in order over the draft, which is the mask of the parser that was
-corrected. A seed with an empty list was looked at and found right. Drafts (.npz) and pictures (.webp, one below the other in the
-drafts' order) are stored beside it, because later parsers and generators must be measured on the same.
+corrected. A seed with an empty list was looked at and found right. Drafts (.npz) and pictures (-pictures.png, one below the other in
+the drafts' order) are stored beside it, because later parsers and generators must be measured on the same.
 """
 
 from __future__ import annotations
@@ -88,11 +88,16 @@ def sheet(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], side: int = 
     return np.concatenate(rows or tiles, 0)
 
 
+def beside(path: Path) -> Path:
+    """The file of pictures of the corrections ``path``."""
+    return path.with_name(f"{path.stem}-pictures.png")
+
+
 def pictures(path: Path) -> dict[int, np.ndarray]:
     """The picture (S,S,3) uint8 of each seed in the corrections ``path``. Raises BadRequest where there is not one for each."""
     with np.load(path.with_suffix(".npz")) as stored:
         seeds = stored["seeds"].tolist()
-    column = np.asarray(Image.open(path.with_suffix(".webp")).convert("RGB"))
+    column = np.asarray(Image.open(beside(path)).convert("RGB"))
     if len(column) != len(seeds) * column.shape[1]:
         raise BadRequest(f"The pictures beside '{path}' are not {len(seeds)} squares; draw them anew.")
     return dict(zip(seeds, np.split(column, len(seeds)), strict=True))
@@ -158,7 +163,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     maps = [parsed(parser, tensor(picture)) for picture in shown]
     Image.fromarray(sheet(shown, maps)).save(a.out)
     if a.masks:
-        Image.fromarray(np.concatenate(shown)).save(a.masks.with_suffix(".webp"), quality=95, method=6)
+        Image.fromarray(np.concatenate(shown)).save(beside(a.masks), optimize=True)
         np.savez_compressed(a.masks.with_suffix(".npz"), seeds=np.array(seeds), maps=np.stack(maps))
         head = {"generator": made["id"], "parser": header["id"], "truncation": TRUNCATION}
         a.masks.write_text(json.dumps({**head, "faces": {str(seed): [] for seed in seeds}}, indent=1))

@@ -1,4 +1,4 @@
-"""Labels for the starter face parser, made without any labelled mask; one restartable script for both rounds.
+"""Labels for the starter face parser, made without any labelled mask; one restartable script for all rounds.
 
     python -m training.parser_labels --faces faces --runs runs            # landmarks, position and palettes
     python -m training.run configs/starter_parser.toml --minutes 10
@@ -7,7 +7,8 @@
 
 Photos come from the training zips; generated faces are added when the family's generator is there. The second round
 takes the trained parser's coarse classes as position prior (self-training); brows, eyes, nose and mouth stay the
-landmarks' polygons. Parts that are done already (by photos, networks and settings) are not done again.
+landmarks' polygons. The round may be repeated with the better parser. Parts that are done already (by photos, networks
+and settings) are not done again.
 """
 
 from __future__ import annotations

@@ -42,6 +42,12 @@ FAILURES = (
     "stay with the attribute picture. Microphones, hands and glasses before a face leave traces. Closed eyes and profiles are worst. "
     "People who are rare in CelebA-HQ are drawn worse, and more alike."
 )
+HISTORY = {
+    "nitzan": "7,148 steps on the second rung's generator, with weights of `leak`, `keep`, the landmarks and the identity changed at three "
+    "resumes, each towards less of the attribute picture's identity",
+    "zhou": "3,400 steps on the second rung's generator, with settings changed between resumes",
+}
+"""What went before `starter_..._on.toml`; one run of the settings does not repeat the files."""
 EDGE, TILES = 80, 7
 
 
@@ -70,7 +76,8 @@ def card(name: str, method: str, path: Path, measured: str, machine: str, stoppe
         "file": f"`{path.name}`, fp16, {path.stat().st_size / 2**20:.1f} MiB, id `{header['id']}`",
         "licence": "non-commercial research (trained on CelebA-HQ); not MIT",
         "data": header.get("data", "CelebA-HQ, CelebA's training partition, and generated faces"),
-        "training": f"`configs/starter_{method}.toml`, {header['steps']:,} steps. {stopped}",
+        "training": f"`configs/starter_{method}.toml`, {HISTORY[method]}; then {header['steps']:,} steps of "
+        f"`configs/starter_{method}_on.toml`. {stopped}".rstrip(),
         "architecture": f"`{json.dumps(header['arch'])}`",
         "belongs to": ", ".join(f"{k} `{header[k]}`" for k in ("generator", "identity", "encoder") if k in header),
         "machine": machine,

@@ -13,7 +13,7 @@ from PIL import Image
 from data import container
 from encoders.compact_parser import CompactParser
 from encoders.parser import FACE_CLASSES
-from evaluation.parser_masks import corrected, main, measure, overlap, parsed, pictures, read, tensor
+from evaluation.parser_masks import beside, corrected, main, measure, overlap, parsed, pictures, read, tensor
 from training import face_regions as regions
 from training.distributed import Ranks
 from training.ema import Ema
@@ -158,7 +158,7 @@ def test_the_shipped_parser_is_measured_on_the_pictures_beside_the_masks() -> No
 def test_pictures_that_do_not_belong_to_the_drafts_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "masks.json"
     np.savez(path.with_suffix(".npz"), seeds=np.array([0, 1]), maps=np.zeros((2, 8, 8), np.uint8))
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(path.with_suffix(".webp"))
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(beside(path))
     with pytest.raises(BadRequest, match="not 2 squares"):
         pictures(path)
 
