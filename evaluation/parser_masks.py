@@ -95,9 +95,12 @@ def beside(path: Path) -> Path:
 
 def pictures(path: Path) -> dict[int, np.ndarray]:
     """The picture (S,S,3) uint8 of each seed in the corrections ``path``. Raises BadRequest where there is not one for each."""
-    with np.load(path.with_suffix(".npz")) as stored:
-        seeds = stored["seeds"].tolist()
-    column = np.asarray(Image.open(beside(path)).convert("RGB"))
+    try:
+        with np.load(path.with_suffix(".npz")) as stored:
+            seeds = stored["seeds"].tolist()
+        column = np.asarray(Image.open(beside(path)).convert("RGB"))
+    except OSError as error:
+        raise BadRequest(f"The drafts or the pictures beside '{path}' cannot be read ({error}).") from error
     if len(column) != len(seeds) * column.shape[1]:
         raise BadRequest(f"The pictures beside '{path}' are not {len(seeds)} squares; draw them anew.")
     return dict(zip(seeds, np.split(column, len(seeds)), strict=True))

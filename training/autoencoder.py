@@ -28,6 +28,7 @@ from training.patches import Patches, believed, feature_distance, slope, told_ap
 from training.reconstruction import identity_term, perceptual_term, pixel_terms
 from training.task import Step, set_rate
 from training.widen import start_wider
+from workbench.errors import BadCheckpoint, BadRequest, WrongSpace
 from workbench.face import to_uint8
 
 SEEN = 2048
@@ -160,6 +161,8 @@ class AutoencoderTask:
         )
         self.optimizers = {"autoencoder": self.optimizer}
         if any(s.adversarial for s in self.stages):
+            if "patches" not in body or "rate_patches" not in self.train:
+                raise BadRequest("An adversarial stage needs [patches.scales] and 'rate_patches' in [train].")
             self.patches = Patches(body["patches"]["scales"]).to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
             self.modules["patches"] = self.patches
             self.judge_optimizer = torch.optim.Adam(
@@ -174,11 +177,19 @@ class AutoencoderTask:
 
     def go_on_from(self, start: Mapping[str, str], runs: Path) -> None:
         """Take over an earlier generator, widened where the settings say so, and its projector."""
-        state, _ = container.load(find(start["generator"], runs))
-        lift = state.pop("latent_avg").to(self.device)
+        for name in ("generator", "projector"):
+            if name not in start:
+                raise BadRequest(f"[start] names no '{name}'; a run goes on from both files of an earlier one.")
+        state, header = container.load(find(start["generator"], runs))
+        lift = state.pop("latent_avg", torch.zeros(self.generator.style_dim)).to(self.device)
         start_wider(self.generator, state)
-        state, _ = container.load(find(start["projector"], runs))
-        self.projector.load_state_dict(state)
+        state, reader = container.load(find(start["projector"], runs))
+        if reader.get("generator") != header["id"]:
+            raise WrongSpace(f"'{start['projector']}' was made for another generator than '{start['generator']}'.")
+        try:
+            self.projector.load_state_dict(state)
+        except RuntimeError as error:
+            raise BadCheckpoint(f"'{start['projector']}' holds no projector of the shape in the settings.") from error
         # Around zero the styles' weights are well conditioned; ``training.mapping`` lifts the codes again at the end.
         move_latent(self.generator, self.projector, -lift)
 
@@ -237,7 +248,11 @@ class AutoencoderTask:
             drawn = torch.cat([codes, self.random_codes(step, codes, stage.random)])
         # Reconstruction alone has no use for noise; a discriminator has.
         silence = [torch.zeros_like(n) for n in self.generator.noise_maps(None, 1)]
-        noise = torch.Generator(self.device).manual_seed(int(step.numpy.integers(2**62))) if fighting else silence
+        noise = (
+            torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (), generator=step.torch)))
+            if fighting
+            else silence
+        )
         image = self.generator.synthesis(drawn, noise, until=stage.side).float()
         # The gradient on the pictures is taken first, by each part alone: they are balanced there, and go down once.
         leaf = image.detach().requires_grad_()
@@ -260,7 +275,7 @@ class AutoencoderTask:
     def random_codes(self, step: Step, codes: Tensor, count: int) -> Tensor:
         """Codes (count / world,L,D) of random faces; ``codes`` of this batch are remembered for later ones."""
         if not self.seen.codes.any():
-            self.seen.add(self.some_codes(self.projector, len(self.seen.codes)))
+            self.seen.add(step.ranks.average(self.some_codes(self.projector, len(self.seen.codes)).clone()))
             self.projector.train()
         batch = torch.zeros(len(codes) * step.ranks.world, *codes.shape[1:], device=self.device)
         batch[step.ranks.slice(len(batch))] = codes.detach() * step.ranks.world
@@ -274,7 +289,8 @@ class AutoencoderTask:
         A fixed weight either does nothing or outgrows the reconstruction, as the discriminator's slope changes by orders of
         magnitude while it learns (Esser 2021, section 3.2, balances at the last layer; on the pictures it is cheaper).
         """
-        return (self.ranks.average(wanted.norm()) / self.ranks.average(pushed.norm()).clamp_min(1e-12)).clamp_max(1e4)
+        ratio = self.ranks.average(wanted.square().sum()) / self.ranks.average(pushed.square().sum()).clamp_min(1e-24)
+        return ratio.sqrt().clamp_max(1e4)
 
     def fight(self, step: Step, real: Tensor, image: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         """One discriminator step on ``real`` and ``image``, then the generator's gradient on ``image``, a leaf.

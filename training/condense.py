@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from data import container
 from data.datasets import load_faces
 from iafaces.model import KINDS, ComponentAutoencoder
 from training.directions import embeddings, training_faces
+from training.settings import read_settings
 from workbench.errors import BadCheckpoint, BadRequest
 from workbench.weights import load_file
 
@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if not 1 <= a.dim < header["arch"]["encoder"]["dim"]:
         raise BadRequest(f"The embeddings have {header['arch']['encoder']['dim']} numbers; give fewer than that.")
     net = net.eval().requires_grad_(False)
-    body = tomllib.loads(Path(a.config).read_text())
+    body = read_settings(Path(a.config))
     chosen = training_faces(body, a.faces, net.size, a.cache)
     index = np.unique(np.linspace(0, len(chosen) - 1, min(a.limit, len(chosen))).astype(int))
     found = axes(embeddings(net, chosen, index), a.dim)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from pathlib import Path
 
 import cv2
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 from data import container
 from encoders.detector import STRIDES, Candidates, FaceDetector, cells
 from training.scenes import WANTED, LabelledPhoto, Scene, SceneMaker, read_photos
+from training.settings import read_settings
 from training.timed import TimedRun
 
 RANGES = ((0.0, 40.0), (26.0, 96.0), (64.0, 1e9))  # face sizes, in pixels, that each stride answers for
@@ -95,7 +95,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
-    settings = tomllib.loads(options.config.read_text())
+    settings = read_settings(options.config)
     torch.manual_seed(settings["seed"])
     model = FaceDetector(**settings["arch"])
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPUs

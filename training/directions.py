@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from data.datasets import FaceSet, labelled, load_faces, pictures
 from encoders.attributes import CELEBA_ATTRIBUTES
 from iafaces.directions import RECIPES, Direction, Recipe, column, fit_all, split, to_state
 from iafaces.editing import Autoencoder
+from training.settings import read_settings
 from workbench.component_networks import directions_beside, open_file
 from workbench.errors import BadRequest
 from workbench.face import content_hash
@@ -117,10 +117,7 @@ def run(
     BadRequest when settings or faces cannot be read or a removal names a stranger, MissingWeights and BadCheckpoint for the network.
     """
     recipes = without(RECIPES, remove)
-    try:
-        body = tomllib.loads(Path(config).read_text())
-    except (OSError, tomllib.TOMLDecodeError) as error:
-        raise BadRequest(f"The settings '{config}' cannot be read ({error}).") from error
+    body = read_settings(Path(config))
     network = open_file(Path(components))
     model = network.module.to(device)
     data = data_of(body, Path(faces))

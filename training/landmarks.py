@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from data import container
 from encoders.landmarks import FLIP5, FLIP68, LandmarkNet, Landmarks, places
 from training.detector import read_sources
 from training.scenes import LabelledPhoto, SceneMaker, spoil
+from training.settings import read_settings
 from training.teachers import decode, overlap
 from training.timed import TimedRun
 from workbench.crop import landmark_quad, quad_side
@@ -146,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
-    settings = tomllib.loads(options.config.read_text())
+    settings = read_settings(options.config)
     torch.manual_seed(settings["seed"])
     model = LandmarkNet(**settings["arch"])
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

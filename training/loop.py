@@ -17,6 +17,7 @@ from torch import Tensor
 from training.distributed import Ranks
 from training.ema import Ema
 from training.task import Step, Task
+from workbench.errors import BadCheckpoint
 
 
 @dataclass(frozen=True)
@@ -56,15 +57,21 @@ def run(task: Task, schedule: Schedule, folder: Path, *, ranks: Ranks, device: s
     if resume and checkpoint.is_file():
         body = torch.load(checkpoint, map_location=device, weights_only=True)
         index = body["step"]
-        # A network that a longer schedule adds (a discriminator for its last stage) begins fresh.
-        for name, module in task.modules.items():
-            if name in body["modules"]:
-                module.load_state_dict(body["modules"][name])
-        for name, optimizer in task.optimizers.items():
-            if name in body["optimizers"]:
-                optimizer.load_state_dict(body["optimizers"][name])
-        for name, average in ema.items():
-            average.module.load_state_dict(body["ema"][name])
+        try:
+            # A network that a longer schedule adds (a discriminator for its last stage) begins fresh.
+            for name, module in task.modules.items():
+                if name in body["modules"]:
+                    module.load_state_dict(body["modules"][name])
+            for name, optimizer in task.optimizers.items():
+                if name in body["optimizers"]:
+                    optimizer.load_state_dict(body["optimizers"][name])
+            for name, average in ema.items():
+                average.module.load_state_dict(body["ema"][name])
+        except (KeyError, RuntimeError, ValueError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadCheckpoint(
+                f"'{checkpoint}' was made with other settings ({reason}); use those, another folder, or begin afresh."
+            ) from error
     started, logged, first = time.monotonic(), time.monotonic(), index
 
     def keep() -> None:

@@ -29,10 +29,13 @@ from encoders.compact import CompactE4E
 from stylegan2.generator import Generator
 from stylegan2.layers import EqualLinear, ModulatedConv2d
 from training.codes import all_codes, code_file
+from workbench.errors import BadCheckpoint
 from workbench.face import to_uint8
 
 LIFT = 4.0
 """How many standard deviations above zero the mean of every entry of w is put."""
+LEAST = 3.0
+"""Below this the mapping network's leaky ReLU would bend too many codes."""
 
 
 def gaussian(codes: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,8 +98,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     codes = all_codes(projector, faces, "cpu", stored, mirrored=False)
     _, factor = gaussian(torch.from_numpy(codes[:, 0].astype(np.float32)))
     spread = factor.square().sum(0).sqrt()
-    lift = container.load(a.like)[0]["latent_avg"] if a.like else LIFT * spread
-    print(f"the mean code lies {float((lift / spread).min()):.2f} standard deviations above zero or more")
+    lift = LIFT * spread
+    if a.like:
+        lift = container.load(a.like)[0].get("latent_avg", lift[:0])
+        if lift.shape != spread.shape or float((lift / spread).min()) < LEAST:
+            raise BadCheckpoint(f"'{a.like}' has no mean code so far above these codes' spread; leave --like out.")
     set_mapping(generator.style, factor, lift)
     shift = lift - torch.from_numpy(codes.mean(0, dtype=np.float32))
     move_latent(generator, projector, shift)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import tomllib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from data import container
 from encoders.detector import FaceDetector
 from encoders.landmarks import LandmarkNet
 from evaluation.alignment import Report, measure, starter_backend
+from training.settings import read_settings
 from training.teachers import Teachers, held_out, photos
 
 LICENCE = "non-commercial research (trained on CelebA-HQ and LFW)"
@@ -107,7 +107,7 @@ def main(argv: list[str] | None = None) -> None:
     options = parser.parse_args(argv)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    settings = {name: tomllib.loads(Path(WORDS[name]["config"]).read_text()) for name in WORDS}
+    settings = {name: read_settings(Path(WORDS[name]["config"])) for name in WORDS}
     facts = {
         "detector": publish("detector", options.detector, FaceDetector(**settings["detector"]["arch"]),
                             settings["detector"], options.out),

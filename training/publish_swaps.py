@@ -22,6 +22,7 @@ from PIL import Image
 from data import container
 from evaluation.swap_report import table
 from idswap.swap import sheet
+from training.settings import read_settings
 from workbench.engine import Engine
 from workbench.face import to_uint8
 from workbench.swapping import METHODS, Swapping
@@ -72,11 +73,12 @@ def faces_sheet(engine: Engine, swapping: Swapping) -> Image.Image:
 def card(name: str, method: str, path: Path, measured: str, machine: str, stopped: str) -> str:
     """The model card of one file, as Markdown."""
     header = container.read_header(path)
+    planned = read_settings(Path("configs") / f"starter_{method}_on.toml")["schedule"]["steps"]
     rows = {
         "file": f"`{path.name}`, fp16, {path.stat().st_size / 2**20:.1f} MiB, id `{header['id']}`",
         "licence": "non-commercial research (trained on CelebA-HQ); not MIT",
         "data": header.get("data", "CelebA-HQ, CelebA's training partition, and generated faces"),
-        "training": f"`configs/starter_{method}.toml`, {HISTORY[method]}; then {header['steps']:,} steps of "
+        "training": f"`configs/starter_{method}.toml`, {HISTORY[method]}; then {header['steps']:,} of {planned:,} steps of "
         f"`configs/starter_{method}_on.toml`. {stopped}".rstrip(),
         "architecture": f"`{json.dumps(header['arch'])}`",
         "belongs to": ", ".join(f"{k} `{header[k]}`" for k in ("generator", "identity", "encoder") if k in header),

@@ -8,8 +8,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 
 from training import distributed
 from training.loop import Schedule, run
+from training.settings import read_settings
 from workbench.errors import BadRequest
 
 TASKS = {
@@ -37,30 +37,6 @@ TASKS = {
 TIMED = {"detector": "training.detector", "landmarks": "training.landmarks"}
 
 
-def settings(path: Path, over_it: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """What ``path`` says, over what the file it names in ``based_on`` (seen from its folder) says. Raises BadRequest."""
-    try:
-        body = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise BadRequest(f"The settings '{path}' cannot be read ({error}).") from error
-    base = body.pop("based_on", None)
-    if base is None:
-        return body
-    chain = (*over_it, path)
-    if not isinstance(base, str) or Path(base).name != base or path.parent / base in chain:
-        raise BadRequest(f"The settings '{path}' are based on '{base}', which must be another file of the same folder.")
-    return over(settings(path.parent / base, chain), body)
-
-
-def over(base: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the entries of ``body``; tables are merged, everything else is replaced."""
-    out = dict(base)
-    for name, value in body.items():
-        known = out.get(name)
-        out[name] = over(known, value) if isinstance(known, dict) and isinstance(value, dict) else value
-    return out
-
-
 def main(
     config: Path | str,
     *,
@@ -73,7 +49,7 @@ def main(
 ) -> int:
     """Train what ``config`` describes; ``faces`` is the folder with the zips and label files. Returns the steps done."""
     path = Path(config)
-    body = settings(path)
+    body = read_settings(path)
     folder = Path(out) if out else Path("runs") / path.stem
     if body.get("task") in TIMED:
         return _timed(path, body, minutes, resume, Path(faces), folder, device, threads)
@@ -84,6 +60,11 @@ def main(
     module, _, name = TASKS[body["task"]].partition(":")
     ranks = distributed.start(device)
     schedule = Schedule(minutes=minutes, **body["schedule"])
+    if not resume:
+        # A task begins differently where it finds a checkpoint.
+        if ranks.main:
+            (folder / "checkpoint.pt").unlink(missing_ok=True)
+        ranks.wait()
     torch.manual_seed(schedule.seed)
     task = getattr(importlib.import_module(module), name)(body, Path(faces), folder, device, ranks)
     if ranks.main:

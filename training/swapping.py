@@ -149,6 +149,9 @@ class SwapTask:
                 self.modules[name].load_state_dict(state)
             except RuntimeError as error:
                 raise BadCheckpoint(f"'{path}' holds no '{name}' of the shape in the settings ({error}).") from error
+        mapper = self.modules["mapper"]
+        if isinstance(mapper, CodeMapper) and "identity_gain" in self.body.get("mapper", {}):
+            mapper.identity_gain.fill_(self.body["mapper"]["identity_gain"])
 
     def pictures(self, step: Step, count: int) -> tuple[Tensor, Tensor]:
         """This rank's part of ``count`` faces at the training side, and their codes."""

@@ -38,6 +38,8 @@ def fitted(old: Tensor, new: Tensor, key: str) -> Tensor:
 def start_wider(generator: Generator, state: Mapping[str, Tensor]) -> None:
     """Load ``state`` of a generator of the same size and at most as many channels. Raises BadCheckpoint."""
     own = generator.state_dict()
+    if "style.1.weight" in state and own["style.1.weight"].shape != state["style.1.weight"].shape:
+        raise BadCheckpoint("The generator to start from has codes of another width than the settings say.")
     if own.keys() != state.keys():
         raise BadCheckpoint("The generator to start from has another size or mapping network than the settings say.")
     generator.load_state_dict({key: fitted(state[key], own[key], key) for key in own})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,8 @@ from tests.idswap import settings
 from tests.training.test_loop import launch, states
 from training import run
 from training.make_dataset import Job, make
-from workbench.errors import BadImage, BadRequest, MissingWeights, WrongSpace
+from training.settings import read_settings
+from workbench.errors import BadCheckpoint, BadImage, BadRequest, MissingWeights, WrongSpace
 from workbench.networks import CLASSES, LATENT_BOUND, build
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +110,30 @@ def test_only_the_methods_own_networks_move(family: Path, tmp_path: Path):
     assert before == {p.name: p.read_bytes() for p in (family / "tiny").glob("*.safetensors")}
 
 
+def test_a_training_goes_on_from_files_and_keeps_its_gain(family: Path, tmp_path: Path):
+    body = settings.text(settings.NITZAN, family, steps=2, generated='"fly"', photos=0)
+    train(body, family, tmp_path / "first")
+    files = {m: str(tmp_path / "first" / f"nitzan_{m}.safetensors") for m in ("attributes", "mapper")}
+    start = "\n[start]\n" + "\n".join(f'{name} = "{path}"' for name, path in files.items())
+    onward = body.replace("[mapper]", "[mapper]\nidentity_gain = 1.5", 1) + start
+    # No rate at all: what comes out is what went in, but for the gain that the settings name.
+    for rate in ("rate = 2e-3", "rate_adversarial = 2e-4"):
+        assert rate in onward
+        onward = onward.replace(rate, rate.split(" = ")[0] + " = 0.0")
+    train(onward, family, tmp_path / "second")
+    for name, path in files.items():
+        old, new = (container.load(Path(p))[0] for p in (path, tmp_path / "second" / f"nitzan_{name}.safetensors"))
+        for key in old:
+            if key == "identity_gain":
+                assert (float(old[key]), float(new[key])) == (1.0, 1.5)
+            elif "running" not in key and "num_batches" not in key:
+                torch.testing.assert_close(new[key], old[key], msg=key)
+    with pytest.raises(BadRequest, match=r"\[start\] names 'encoder'"):
+        train(body + f'\n[start]\nencoder = "{files["mapper"]}"', family, tmp_path / "third")
+    with pytest.raises(BadCheckpoint, match="holds no 'mapper' of the shape"):
+        train(body + f'\n[start]\nmapper = "{files["attributes"]}"', family, tmp_path / "fourth")
+
+
 def test_stored_sets_train_too(family: Path, tmp_path: Path):
     manifest = str(family / "weights.toml")
     make(Job(tmp_path / "set", "nitzan", 4, manifest=manifest), say=lambda _: None)
@@ -191,7 +215,7 @@ def test_published_numbers():
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*nitzan*.toml")) + sorted(ROOT.glob("configs/*zhou*.toml")))
 def test_settings_files_are_understood(path: Path):
-    body = tomllib.loads(path.read_text())
+    body = read_settings(path)
     if body["task"] == "nitzan":
         c = configured(body["nitzan"], NITZAN_PRESETS)
         if c.landmarks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from streamlit.testing.v1 import AppTest
 
 from tests.pages.conftest import ALIGN, EDIT, calm, errors, texts, upload, work
 from ui import state
@@ -160,3 +161,11 @@ def test_leaving_and_coming_back_keeps_the_photo(app, photo_bytes):
     calm(app.switch_page(ALIGN).run())
     assert work(app).face.hash == kept
     assert len(app.image) == 2
+
+
+def test_who_came_to_a_pages_own_address_before_anyone_else_gets_there(app: AppTest) -> None:
+    # What ``through_router`` leaves behind when it sends a visitor of a server that nobody has used yet to the router.
+    app.session_state[state.WANTED] = "pages/models.py"
+    app.run()
+    assert [title.value for title in app.title] == ["Models"]
+    assert state.WANTED not in app.session_state

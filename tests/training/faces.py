@@ -82,6 +82,8 @@ rate_generator = 1e-3
 rate_projector = 1e-3
 rate_linear = 1e-4
 rate_patches = 1e-3
+r1 = 0.1
+r1_every = 2
 features = 1.0
 [train.weights]
 delta = 0.01

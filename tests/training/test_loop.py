@@ -19,7 +19,8 @@ from tests.training import faces
 from training import run
 from training.autoencoder import AutoencoderTask
 from training.distributed import Ranks
-from workbench.errors import BadRequest
+from training.settings import read_settings
+from workbench.errors import BadCheckpoint, BadRequest
 
 ROOT = Path(__file__).parents[2]
 
@@ -153,6 +154,32 @@ def test_two_ranks_equal_one(tmp_path: Path, data: Path) -> None:
     assert apart < 2e-3 * moved
 
 
+def test_two_ranks_sharpen_together(tmp_path: Path, data: Path) -> None:
+    # Noise is drawn by each rank for itself, so they cannot equal one; but all hold the same networks and remembered codes.
+    config = settings(tmp_path, faces.AUTOENCODER)
+    launch(config, data, tmp_path / "two", 2)
+    after = states(tmp_path / "two")
+    assert all(value.isfinite().all() for value in after.values() if value.is_floating_point())
+    assert after["modules.seen.codes"].std() > 0
+    assert json.loads((tmp_path / "two" / "log.jsonl").read_text().splitlines()[-1])["r1"] > 0
+
+
+def test_beginning_afresh_does_not_trust_an_older_checkpoint(tmp_path: Path, data: Path) -> None:
+    config = settings(tmp_path, faces.AUTOENCODER)
+    run.main(config, faces=data, out=tmp_path / "a", threads=1)
+    run.main(config, faces=data, out=tmp_path / "b", threads=1)
+    run.main(config, faces=data, out=tmp_path / "b", threads=1, resume=False)
+    first, again = states(tmp_path / "a"), states(tmp_path / "b")
+    assert all(torch.equal(value, again[name]) for name, value in first.items())
+
+
+def test_a_checkpoint_of_other_settings_is_refused_in_one_sentence(tmp_path: Path, data: Path) -> None:
+    run.main(settings(tmp_path, faces.AUTOENCODER), faces=data, out=tmp_path / "out", minutes=0.0, threads=1)
+    wider = settings(tmp_path, faces.AUTOENCODER.replace("32 = 8 }", "32 = 16 }"))
+    with pytest.raises(BadCheckpoint, match="made with other settings"):
+        run.main(wider, faces=data, out=tmp_path / "out", threads=1)
+
+
 def test_bad_settings_are_said_in_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BadRequest, match="cannot be read"):
         run.main(tmp_path / "missing.toml")
@@ -165,13 +192,13 @@ def test_bad_settings_are_said_in_one_sentence(tmp_path: Path) -> None:
 def test_settings_may_be_based_on_others(tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text('task = "x"\n[train]\nrate = 1.0\nsteps = [1, 2]\n')
     (tmp_path / "b.toml").write_text('based_on = "a.toml"\n[train]\nsteps = [3]\n[more]\nk = 1\n')
-    assert run.settings(tmp_path / "b.toml") == {"task": "x", "train": {"rate": 1.0, "steps": [3]}, "more": {"k": 1}}
+    assert read_settings(tmp_path / "b.toml") == {"task": "x", "train": {"rate": 1.0, "steps": [3]}, "more": {"k": 1}}
     (tmp_path / "a.toml").write_text('based_on = "b.toml"')
     for bad in ("a", "b"):
         with pytest.raises(BadRequest, match="must be another file"):
-            run.settings(tmp_path / f"{bad}.toml")
+            read_settings(tmp_path / f"{bad}.toml")
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.stem)
 def test_every_file_of_settings_can_be_read(path: Path) -> None:
-    assert run.settings(path)["task"] in {**run.TASKS, **run.TIMED}
+    assert read_settings(path)["task"] in {**run.TASKS, **run.TIMED}

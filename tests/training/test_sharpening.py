@@ -17,9 +17,9 @@ from tests.training import faces
 from training import mapping, run
 from training.autoencoder import Seen
 from training.files import load_network
-from training.patches import Patches, believed, feature_distance, told_apart
+from training.patches import Patches, believed, feature_distance, slope, told_apart
 from training.widen import start_wider
-from workbench.errors import BadCheckpoint
+from workbench.errors import BadCheckpoint, FacetError
 
 NARROW = {4: 8, 8: 8, 16: 6, 32: 4}
 WIDE = {4: 8, 8: 8, 16: 8, 32: 8}
@@ -91,6 +91,40 @@ def test_patches_learn_to_tell_smooth_pictures_from_rough_ones() -> None:
     assert believed(patches(smooth)) > believed(patches(rough))
     assert feature_distance(patches(rough), patches(rough)) == 0
     assert feature_distance(patches(rough), patches(smooth)) > 0.1
+
+
+def test_the_slope_of_a_linear_score_is_its_weight() -> None:
+    image, weight = torch.rand(5, 3, 4, 4).requires_grad_(), torch.randn(3, 4, 4)
+    score = (image * weight).sum([1, 2, 3])[:, None, None, None].expand(-1, 1, 2, 2)
+    torch.testing.assert_close(slope([[score]], image), weight.square().sum())
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "message"),
+    [
+        ("projector = 'mapped/projector.safetensors'\n", "", "names no 'projector'"),
+        ("mapped/projector", "first/projector", "another generator"),
+        ("widths = [4, 8]\nbottleneck", "widths = [4, 16]\nbottleneck", "no projector of the shape"),
+        ("rate_patches = 1e-3\n", "", "needs"),
+    ],
+)
+def test_a_start_that_does_not_fit_is_said_in_one_sentence(tmp_path: Path, was: str, now: str, message: str) -> None:
+    faces.write(tmp_path)
+    for name, seed in (("mapped", 0), ("first", 1)):
+        folder = tmp_path / "runs" / name
+        net = generator({4: 8, 8: 8, 16: 8, 32: 8}, seed)
+        header = {"kind": "generator", "arch": {}}
+        state = {**net.state_dict(), "latent_avg": torch.zeros(16)}
+        made = container.save(folder / "generator.safetensors", state, header)
+        projector = CompactE4E(32, style_dim=16, widths=[4, 8], thumbnail=8, bottleneck=16)
+        header = {"kind": "projector", "arch": {}, "generator": made}
+        container.save(folder / "projector.safetensors", projector.state_dict(), header)
+    start = "[start]\ngenerator = 'mapped/generator.safetensors'\nprojector = 'mapped/projector.safetensors'\n[train]"
+    text = faces.AUTOENCODER.replace("[train]", start, 1)
+    assert was in text
+    (tmp_path / "run.toml").write_text(text.replace(was, now))
+    with pytest.raises(FacetError, match=message):
+        run.main(tmp_path / "run.toml", faces=tmp_path, out=tmp_path / "runs/second", threads=1)
 
 
 def test_a_run_goes_on_from_another_and_its_mean_code_can_stay(tmp_path: Path) -> None:
