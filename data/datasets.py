@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import os
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -76,10 +77,20 @@ def load_faces(zips: Sequence[Path | str], labels: Path | str, size: int, cache:
     for at, picture in enumerate(pictures(paths, kept, range(len(kept)), size)):
         images[at] = picture
     if stored:
-        stored.parent.mkdir(parents=True, exist_ok=True)
-        np.save(stored, images)
+        keep(stored, images)
         return FaceSet(np.load(stored, mmap_mode="r"), rows, kept)
     return FaceSet(images, rows, kept)
+
+
+def keep(path: Path, array: np.ndarray) -> None:
+    """Write ``path`` whole or not at all: other ranks of a run may be about to read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.stem}-{os.getpid()}.part.npy")
+    try:
+        np.save(part, array)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def labelled(zips: Sequence[Path], labels: Path | str) -> tuple[tuple[str, ...], np.ndarray]:

@@ -16,11 +16,12 @@ Modulation = tuple[Tensor, Tensor]
 def per_sample(x: Tensor, weight: Tensor) -> Tensor:
     """``x`` (B,M,I) times the transpose of ``weight`` (O,I), each sample in a product of its own on a CPU.
 
-    A product's last bits may depend on its number of rows, so one product for all would let a sample's result depend on
-    what else is in the batch. In training, and on devices where many small products are slow, all rows go together.
+    A product's last bits may depend on its number of rows, and on some processors those of a batched product on the number
+    of products, so one call for all would let a sample's result depend on what else is in the batch. In training, and on
+    devices where many small products are slow, all rows go together.
     """
     if x.device.type == "cpu" and not torch.is_grad_enabled():
-        return torch.bmm(x, weight.t().expand(x.shape[0], -1, -1))
+        return torch.stack([F.linear(sample, weight) for sample in x])
     return F.linear(x, weight)
 
 

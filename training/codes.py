@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.datasets import FaceSet
+from data.datasets import FaceSet, keep
 from encoders.compact import CompactE4E
 
 
@@ -21,8 +21,7 @@ def all_codes(projector: CompactE4E, faces: FaceSet, device: str, stored: Path, 
         for at in range(0, len(faces), 128):
             index = np.arange(at, min(at + 128, len(faces)))
             rows.append(projector(faces.batch(index, np.full(len(index), flip), device)).half().cpu().numpy())
-    stored.parent.mkdir(parents=True, exist_ok=True)
-    np.save(stored, np.concatenate(rows))
+    keep(stored, np.concatenate(rows))
     return np.load(stored, mmap_mode="r")
 
 
