@@ -5,13 +5,14 @@
 
 The file of corrections holds the generator's id, the draft's parser id, the truncation, and for each seed that was looked at
 a list of {"class": name, "polygon": [[x, y], ...]} in [0, 1], painted in order over the draft, which is the mask of the parser that was
-corrected. A seed with an empty list was looked at and found right. Drafts (.npz) and pictures (-pictures.png, one below the other in
-the drafts' order) are stored beside it, because later parsers and generators must be measured on the same.
+corrected. A seed with an empty list was looked at and found right. Drafts and pictures (a WebP, one below the other) are stored beside
+it (.npz), because later parsers and generators must be measured on the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from training.face_regions import filled
 from training.files import load_network
 from training.parser import painted
 from workbench.errors import BadRequest
-from workbench.face import to_uint8
+from workbench.face import to_tensor, to_uint8
 
 TRUNCATION = 0.8
 
@@ -40,11 +41,6 @@ def rendered(generator: Generator, centre: torch.Tensor, seed: int, truncation: 
     """The generated face (1,3,S,S) of ``seed``."""
     z = torch.randn(1, generator.style_dim, generator=torch.Generator().manual_seed(seed))
     return generator.synthesis(generator.codes(z, truncation=truncation, center=centre)).clamp(-1, 1)
-
-
-def tensor(picture: np.ndarray) -> torch.Tensor:
-    """(S,S,3) uint8 as (1,3,S,S) in [-1, 1]."""
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float().div(127.5).sub(1)
 
 
 @torch.inference_mode()
@@ -88,9 +84,11 @@ def sheet(images: Sequence[np.ndarray], maps: Sequence[np.ndarray], side: int = 
     return np.concatenate(rows or tiles, 0)
 
 
-def beside(path: Path) -> Path:
-    """The file of pictures of the corrections ``path``."""
-    return path.with_name(f"{path.stem}-pictures.png")
+def packed(shown: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures (S,S,3) uint8 as the bytes of one WebP."""
+    data = io.BytesIO()
+    Image.fromarray(np.concatenate(list(shown))).save(data, "WEBP", quality=95, method=6)
+    return np.frombuffer(data.getvalue(), np.uint8)
 
 
 def pictures(path: Path) -> dict[int, np.ndarray]:
@@ -98,9 +96,9 @@ def pictures(path: Path) -> dict[int, np.ndarray]:
     try:
         with np.load(path.with_suffix(".npz")) as stored:
             seeds = stored["seeds"].tolist()
-        column = np.asarray(Image.open(beside(path)).convert("RGB"))
-    except OSError as error:
-        raise BadRequest(f"The drafts or the pictures beside '{path}' cannot be read ({error}).") from error
+            column = np.asarray(Image.open(io.BytesIO(stored["pictures"].tobytes())).convert("RGB"))
+    except (OSError, KeyError, ValueError) as error:
+        raise BadRequest(f"The drafts and pictures beside '{path}' cannot be read ({error}).") from error
     if len(column) != len(seeds) * column.shape[1]:
         raise BadRequest(f"The pictures beside '{path}' are not {len(seeds)} squares; draw them anew.")
     return dict(zip(seeds, np.split(column, len(seeds)), strict=True))
@@ -138,7 +136,7 @@ def measure(parser: torch.nn.Module, path: Path, seeds: Sequence[int] | None = N
     if unknown := sorted(set(wanted) - set(masks)):
         raise BadRequest(f"'{path}' holds no mask of the seeds {unknown}; it has {min(masks)} to {max(masks)}.")
     truth, shown = [masks[seed] for seed in wanted], pictures(path)
-    found = overlap([parsed(parser, tensor(shown[seed])) for seed in wanted], truth)
+    found = overlap([parsed(parser, to_tensor(shown[seed])[None]) for seed in wanted], truth)
     known = [value for value in found.values() if value is not None]
     return {"faces": len(truth), "overlap": found, "mean": round(float(np.mean(known)), 4)}
 
@@ -163,11 +161,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     centre = container.load(a.generator)[0]["latent_avg"]
     seeds = list(range(6)) if a.seeds is None else a.seeds
     shown = [to_uint8(rendered(generator, centre, seed, TRUNCATION)[0]) for seed in seeds]
-    maps = [parsed(parser, tensor(picture)) for picture in shown]
+    maps = [parsed(parser, to_tensor(picture)[None]) for picture in shown]
     Image.fromarray(sheet(shown, maps)).save(a.out)
     if a.masks:
-        Image.fromarray(np.concatenate(shown)).save(beside(a.masks), optimize=True)
-        np.savez_compressed(a.masks.with_suffix(".npz"), seeds=np.array(seeds), maps=np.stack(maps))
+        np.savez_compressed(
+            a.masks.with_suffix(".npz"), seeds=np.array(seeds), maps=np.stack(maps), pictures=packed(shown)
+        )
         head = {"generator": made["id"], "parser": header["id"], "truncation": TRUNCATION}
         a.masks.write_text(json.dumps({**head, "faces": {str(seed): [] for seed in seeds}}, indent=1))
 

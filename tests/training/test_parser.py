@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from data import container
 from encoders.compact_parser import CompactParser
 from encoders.parser import FACE_CLASSES
-from evaluation.parser_masks import beside, corrected, main, measure, overlap, parsed, pictures, read, tensor
+from evaluation.parser_masks import corrected, main, measure, overlap, packed, parsed, pictures, read
 from training import face_regions as regions
 from training.distributed import Ranks
 from training.ema import Ema
@@ -21,6 +20,7 @@ from training.files import load_network
 from training.loop import Schedule, run
 from training.parser import ParserTask
 from workbench.errors import BadRequest, MissingWeights
+from workbench.face import to_tensor
 
 SIZE = 64
 
@@ -148,7 +148,7 @@ def test_the_shipped_parser_is_measured_on_the_pictures_beside_the_masks() -> No
     assert few["overlap"]["hair"] > 0.7
     # Another face's mask fits worse: picture and mask of a seed belong together.
     _, masks = read(path)
-    guess = [parsed(parser, tensor(shown[seed])) for seed in (24, 25, 26, 27)]
+    guess = [parsed(parser, to_tensor(shown[seed])[None]) for seed in (24, 25, 26, 27)]
     wrong = overlap(guess, [masks[seed] for seed in (34, 35, 36, 37)])
     assert (wrong["hair"] or 0) < few["overlap"]["hair"] - 0.1
     with pytest.raises(BadRequest, match="no mask of the seeds"):
@@ -156,10 +156,12 @@ def test_the_shipped_parser_is_measured_on_the_pictures_beside_the_masks() -> No
 
 
 def test_pictures_that_do_not_belong_to_the_drafts_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "masks.json"
-    np.savez(path.with_suffix(".npz"), seeds=np.array([0, 1]), maps=np.zeros((2, 8, 8), np.uint8))
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(beside(path))
+    path, drafts = tmp_path / "masks.json", {"seeds": np.array([0, 1]), "maps": np.zeros((2, 8, 8), np.uint8)}
+    np.savez(path.with_suffix(".npz"), **drafts, pictures=packed([np.zeros((8, 8, 3), np.uint8)]))
     with pytest.raises(BadRequest, match="not 2 squares"):
+        pictures(path)
+    np.savez(path.with_suffix(".npz"), **drafts)
+    with pytest.raises(BadRequest, match="cannot be read"):
         pictures(path)
 
 
