@@ -96,7 +96,7 @@ def pictures(path: Path) -> dict[int, np.ndarray]:
     try:
         with np.load(path.with_suffix(".npz")) as stored:
             seeds = stored["seeds"].tolist()
-            column = np.asarray(Image.open(io.BytesIO(stored["pictures"].tobytes())).convert("RGB"))
+            column = np.array(Image.open(io.BytesIO(stored["pictures"].tobytes())).convert("RGB"))
     except (OSError, KeyError, ValueError) as error:
         raise BadRequest(f"The drafts and pictures beside '{path}' cannot be read ({error}).") from error
     if len(column) != len(seeds) * column.shape[1]:

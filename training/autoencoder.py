@@ -22,7 +22,7 @@ from encoders.compact import AttributeNet, CompactE4E, IdentityNet, resized
 from stylegan2.generator import Generator
 from training.distributed import Ranks
 from training.ema import Ema
-from training.files import find
+from training.files import find, load_network
 from training.mapping import move_latent
 from training.patches import Patches, believed, feature_distance, slope, told_apart
 from training.reconstruction import identity_term, perceptual_term, pixel_terms
@@ -210,10 +210,8 @@ class AutoencoderTask:
         """A fixed network of ours from ``path``, or None."""
         if not path:
             return None
-        state, header = container.load(find(path, self.folder.parent))
-        net = cls(**header["arch"])
-        net.load_state_dict(state)
-        return net.to(self.device, memory_format=torch.channels_last).eval().requires_grad_(False)
+        net, _ = load_network(cls, find(path, self.folder.parent), self.device)
+        return net.to(memory_format=torch.channels_last)
 
     def stage(self, index: int) -> Stage:
         """The stage that holds step ``index`` (the last one after its end)."""
