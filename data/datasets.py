@@ -82,6 +82,14 @@ def load_faces(zips: Sequence[Path | str], labels: Path | str, size: int, cache:
     return FaceSet(images, rows, kept)
 
 
+def files_of(folder: Path, part: str) -> tuple[list[Path], Path]:
+    """Zips and label file of the ``part`` ("train" or "val") of the data set in ``folder``. Raises BadImage where one is missing."""
+    zips, labels = sorted(folder.glob(f"*{part}-[0-9]*.zip")), next(folder.glob(f"*{part}-attributes.csv"), None)
+    if not zips or labels is None:
+        raise BadImage(f"'{folder}' holds no '{part}' zip with its labels; name the folder that does.")
+    return zips, labels
+
+
 def keep(path: Path, array: np.ndarray) -> None:
     """Write ``path`` whole or not at all: other ranks of a run may be about to read it."""
     path.parent.mkdir(parents=True, exist_ok=True)

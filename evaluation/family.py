@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from data import container
-from data.datasets import FaceSet, load_faces
+from data.datasets import FaceSet, files_of, load_faces
 from encoders.attributes import CELEBA_ATTRIBUTES
 from encoders.compact import AttributeNet, CompactE4E
 from encoders.mobilefacenet import MobileFaceNet, face_crop
@@ -173,7 +173,7 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, Any]:
     started = time.monotonic()
     _, header = load_network(Generator, a.folder / "generator.safetensors", "cpu")
     size = header["arch"]["size"]
-    val = load_faces([a.faces / "celebahq256-val-00.zip"], a.faces / "celebahq256-val-attributes.csv", size, a.cache)
+    val = load_faces(*files_of(a.faces, "val"), size, a.cache)
     val = FaceSet(val.images[: a.count], val.labels[: a.count], val.names[: a.count])
     judge, _ = load_network(AttributeNet, a.judge, "cpu")
     identity = IdentityJudge(a.identity_weights, a.yunet) if a.identity_weights and a.yunet else None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from data import container
-from data.datasets import load_faces
+from data.datasets import files_of, load_faces
 from encoders.compact import AttributeNet
 from evaluation import metrics
 from evaluation.features import Features, precision_recall
@@ -96,8 +96,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     mean = container.load(a.generator)[0].get("latent_avg")
     if mean is None:
         raise BadCheckpoint(f"'{a.generator}' holds no mean latent ('latent_avg'); copy it again.")
-    zips, labels = sorted(a.faces.glob("*val-[0-9]*.zip")), next(a.faces.glob("*val-attributes.csv"))
-    photos = load_faces(zips, labels, generator.size)
+    photos = load_faces(*files_of(a.faces, "val"), generator.size)
     reals = torch.cat(
         [photos.batch(part, device=a.device) for part in torch.arange(len(photos)).numpy().reshape(-1, 100)]
     )

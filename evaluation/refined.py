@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.datasets import load_faces
+from data.datasets import files_of, load_faces
 from evaluation import metrics
 from evaluation.family import IdentityJudge
 from workbench.engine import Engine
@@ -34,8 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu")
     a = parser.parse_args(argv)
     engine, judge = Engine(a.family, a.device), IdentityJudge(a.identity_weights, a.yunet)
-    zips, labels = sorted(a.faces.glob("*val-[0-9]*.zip")), next(a.faces.glob("*val-attributes.csv"))
-    faces = load_faces(zips, labels, engine.size)
+    faces = load_faces(*files_of(a.faces, "val"), engine.size)
     for steps in (0, *a.steps):
         rows = []
         for number in range(min(a.count, len(faces))):

@@ -14,10 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.datasets import load_faces
+from data.datasets import files_of, load_faces
 from evaluation import metrics
 from workbench.engine import Engine
-from workbench.errors import BadRequest
 from workbench.face import Photo
 
 
@@ -29,10 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--family", default="starter")
     a = parser.parse_args(argv)
     engine = Engine(a.family)
-    zips, labels = sorted(a.faces.glob("*val-[0-9]*.zip")), next(a.faces.glob("*val-attributes.csv"), None)
-    if not zips or labels is None:
-        raise BadRequest(f"'{a.faces}' holds no validation zip with its labels; name the folder that does.")
-    faces = load_faces(zips, labels, engine.size)
+    faces = load_faces(*files_of(a.faces, "val"), engine.size)
     identity, distance = [], []
     for number in np.unique(np.linspace(0, len(faces) - 1, a.count).astype(int)):
         face = engine.project(engine.use_aligned(Photo(faces.images[number], f"validation face {number}")))

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from data import container
 from data.datasets import FaceSet, load_faces
 from encoders.compact import AttributeNet, CompactE4E, IdentityNet, resized
-from stylegan2.generator import Generator
+from stylegan2.generator import Generator, Noise
 from training.distributed import Ranks
 from training.ema import Ema
 from training.files import find, load_network
@@ -244,14 +244,7 @@ class AutoencoderTask:
         drawn = codes
         if fighting and stage.random:
             drawn = torch.cat([codes, self.random_codes(step, codes, stage.random)])
-        # Reconstruction alone has no use for noise; a discriminator has.
-        silence = [torch.zeros_like(n) for n in self.generator.noise_maps(None, 1)]
-        noise = (
-            torch.Generator(self.device).manual_seed(int(torch.randint(2**62, (), generator=step.torch)))
-            if fighting
-            else silence
-        )
-        image = self.generator.synthesis(drawn, noise, until=stage.side).float()
+        image = self.generator.synthesis(drawn, self.noise(step, fighting), until=stage.side).float()
         # The gradient on the pictures is taken first, by each part alone: they are balanced there, and go down once.
         leaf = image.detach().requires_grad_()
         weights = self.train["weights"]
@@ -269,6 +262,13 @@ class AutoencoderTask:
             down = down + stage.adversarial * self.balance(down, pull) * pull
         step.apply(loss + (image * down).sum(), self.optimizer)
         return {"loss": (of_pictures + loss).detach(), **{n: v.detach() for n, v in (terms | of_codes).items()}}
+
+    def noise(self, step: Step, fighting: bool) -> Noise:
+        """Fresh noise for each picture; none where there is only reconstruction, which has no use for it."""
+        if not fighting:
+            return [torch.zeros_like(n) for n in self.generator.noise_maps(None, 1)]
+        seed = int(torch.randint(2**62, (), generator=step.torch))
+        return torch.Generator(self.device).manual_seed(seed)
 
     def random_codes(self, step: Step, codes: Tensor, count: int) -> Tensor:
         """Codes (count / world,L,D) of random faces; ``codes`` of this batch are remembered for later ones."""

@@ -24,7 +24,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from data import container
-from data.datasets import load_faces
+from data.datasets import files_of, keep, load_faces
 from encoders.compact import CompactE4E
 from stylegan2.generator import Generator
 from stylegan2.layers import EqualLinear, ModulatedConv2d
@@ -92,8 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     projector_state, projector_header = container.load(a.run / "projector.safetensors")
     projector = CompactE4E(**projector_header["arch"]).eval()
     projector.load_state_dict(projector_state)
-    zips = sorted(a.faces.glob("*train-[0-9]*.zip"))
-    faces = load_faces(zips, next(a.faces.glob("*train-attributes.csv")), generator.size, cache)
+    faces = load_faces(*files_of(a.faces, "train"), generator.size, cache)
     stored = code_file(cache, projector_header["id"], faces, False)
     codes = all_codes(projector, faces, "cpu", stored, mirrored=False)
     _, factor = gaussian(torch.from_numpy(codes[:, 0].astype(np.float32)))
@@ -111,7 +110,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     kept = {k: v for k, v in projector_header.items() if k != "id"} | {"generator": identity}
     renamed = container.save(a.out / "projector.safetensors", projector.state_dict(), kept)
     moved = code_file(cache, renamed, faces, False)
-    np.save(moved, (codes + shift.numpy()).astype(np.float16))
+    keep(moved, (codes + shift.numpy()).astype(np.float16))
     z = torch.randn(30, generator.style_dim, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         image = generator(z, truncation=0.8, center=lift)

@@ -24,7 +24,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data import container
-from data.datasets import load_faces
+from data.datasets import files_of, load_faces
 from encoders.compact_parser import CompactParser
 from encoders.landmarks import LandmarkNet
 from encoders.parser import FACE_CLASSES
@@ -109,8 +109,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if a.refine:
         network, header = load_network(CompactParser, a.runs / "starter_parser" / "parser.safetensors", "cpu")
         name = f"parser {header['id']}"
-    zips = sorted(a.faces.glob("*train-[0-9]*.zip"))
-    photos = load_faces(zips, next(a.faces.glob("*train-attributes.csv")), a.size, a.runs / "cache")
+    photos = load_faces(*files_of(a.faces, "train"), a.size, a.runs / "cache")
     index = np.linspace(0, len(photos) - 1, a.count).astype(int)
     images, group = photos.images[index], regions.hair_group(photos.labels[index])
     generator = "none"

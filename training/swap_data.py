@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from data.datasets import FaceSet
+from data.datasets import FaceSet, keep
 from data.swap_sets import FolderSet, ShardSet
 from encoders.compact import resized
 from stylegan2.generator import Generator
@@ -70,10 +70,7 @@ class Kept:
             for at in range(0, count, 16):
                 numbers = np.arange(at, min(at + 16, count))
                 images[numbers] = np.stack([to_uint8(image) for image in fly.made(numbers).image])
-            names.parent.mkdir(parents=True, exist_ok=True)
-            part = names.with_suffix(".part.npy")
-            np.save(part, images)
-            part.replace(names)
+            keep(names, images)
         self.images = np.load(names, mmap_mode="r")
 
     @torch.no_grad()

@@ -10,11 +10,11 @@ import pytest
 
 from evaluation import warning_levels
 from tests.training import faces
-from workbench.errors import BadRequest
+from workbench.errors import BadImage
 
 
 def test_the_limits_are_those_of_the_worst_faces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(BadRequest, match="no validation zip"):
+    with pytest.raises(BadImage, match="no 'val' zip"):
         warning_levels.main(["--faces", str(tmp_path)])
     faces.write(tmp_path)
     shutil.copy(tmp_path / "val.zip", tmp_path / "toy-val-00.zip")
